@@ -1,0 +1,50 @@
+# Finds what cmake/setup.sh installed and offers it as imported targets.
+find_package(yaml-cpp REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(CURL REQUIRED)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(libgit2 REQUIRED IMPORTED_TARGET libgit2)
+find_package(simdjson REQUIRED)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+# The dependency folder is named after the pins, as in cmake/setup.sh.
+file(SHA256 ${CMAKE_SOURCE_DIR}/cmake/versions.env versions_hash)
+string(SUBSTRING ${versions_hash} 0 12 versions_key)
+if(DEFINED ENV{HONE_DEPS})
+  set(HONE_DEPS $ENV{HONE_DEPS})
+elseif(DEFINED ENV{XDG_CACHE_HOME})
+  set(HONE_DEPS $ENV{XDG_CACHE_HOME}/hone/deps-${versions_key})
+else()
+  set(HONE_DEPS $ENV{HOME}/.cache/hone/deps-${versions_key})
+endif()
+
+if(HONE_TORCH)
+  set(torch_root ${HONE_DEPS}/sdk/torch)
+  set(nvidia_lib ${HONE_DEPS}/sdk/nvidia/cu13/lib)
+  if(NOT EXISTS ${torch_root}/lib/libtorch_cpu.so)
+    message(FATAL_ERROR "LibTorch is not in ${torch_root}: run cmake/setup.sh first")
+  endif()
+  # The wheel's own CMake package asks for a CUDA toolkit even for CPU use, so the libraries are linked by path.
+  # Its Torch libraries export their own copies of some symbols; ours must not be preempted by them (see hftext).
+  add_library(hone_torch INTERFACE)
+  target_include_directories(hone_torch SYSTEM INTERFACE
+    ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
+  target_link_libraries(hone_torch INTERFACE
+    ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so ${torch_root}/lib/libgomp.so.1)
+  target_link_options(hone_torch INTERFACE LINKER:--allow-shlib-undefined
+    LINKER:-rpath,${torch_root}/lib:${nvidia_lib})
+  if(HONE_CUDA)
+    target_link_libraries(hone_torch INTERFACE
+      -Wl,--no-as-needed ${torch_root}/lib/libtorch_cuda.so ${torch_root}/lib/libc10_cuda.so -Wl,--as-needed)
+  endif()
+endif()

@@ -1,0 +1,48 @@
+// Everything the trainer needs to know, as plain values. recipes/ fills it; nothing here knows about YAML.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+
+namespace hone::trainer {
+
+enum class ScheduleType { kLinear, kCosine, kConstant, kWsd };
+
+struct ScheduleOptions {
+  ScheduleType type = ScheduleType::kLinear;
+  double learning_rate = 5e-5;
+  int64_t warmup_steps = 0;
+  double warmup_ratio = 0.0;     // of the horizon, rounded up; used when warmup_steps is 0
+  int64_t scheduler_steps = 0;   // horizon; 0: max_steps
+  double wsd_decay_ratio = 0.1;  // last part of the horizon that decays linearly to zero
+};
+
+struct OptimizerOptions {
+  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8, weight_decay = 0.0;
+  double max_grad_norm = 1.0;  // 0: no clipping
+};
+
+struct TrainOptions {
+  int64_t max_steps = 0;  // resolved from num_train_epochs when the recipe gives no max_steps
+  uint64_t seed = 42;
+  bool gradient_checkpointing = false;
+  std::string save_dtype;  // "": the input's dtype
+  int64_t logging_steps = 10;
+  int64_t eval_steps = 0;  // 0: only at step 0 and at the end
+  int64_t save_steps = 0;  // 0: only at the end
+  int64_t save_total_limit = 0;
+  std::filesystem::path output_dir;
+  ScheduleOptions schedule;
+  OptimizerOptions optimizer;
+  // What identifies the run: compared on resume. Keys to plain values, e.g. {"model": sha, "data": key, "adapter": {...}}.
+  core::Json identity;
+  // Written to run.json as it is; the trainer adds layout, param_bytes, optimizer_bytes and the outcome.
+  core::Json run_info;
+};
+
+}  // namespace hone::trainer
