@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Sets everything up, builds, and runs the tests. Needs root or sudo for the system packages.
+#   tests/run.sh         what every change must pass
+#   tests/run.sh --all   the long tests too
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+
+labels=(-LE long)
+for argument in "$@"; do
+  case "$argument" in
+    --all) labels=() ;;
+    *) echo "tests/run.sh: unknown argument '$argument'; usage: tests/run.sh [--all]" >&2; exit 64 ;;
+  esac
+done
+started=$SECONDS
+
+say "Setting up (cmake/setup.sh)"
+cmake/setup.sh --python
+export PATH="$PATH:$HOME/.cargo/bin" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+say "Format and layering"
+clang-format --dry-run -Werror $(git ls-files '*.h' '*.cpp')
+tests/layering_test.sh
+
+say "Build: release"
+cmake --preset release
+cmake --build build
+
+say "Tests: release"
+ctest --test-dir build --output-on-failure --no-tests=error -j2 "${labels[@]}"
+
+say "Tests: the parts without LibTorch under address and undefined-behaviour sanitizers"
+cmake --preset asan
+cmake --build build-asan
+ctest --test-dir build-asan --output-on-failure --no-tests=error -j2 "${labels[@]}"
+
+say "The CUDA build links"
+cmake --preset cuda -DBUILD_TESTING=OFF
+cmake --build build-cuda
+
+say "clang-tidy on the units without LibTorch"
+tests/tidy.sh build-asan
+
+say "All passed in $((SECONDS - started)) s. Try it: launch/quickstart.sh"
