@@ -10,7 +10,8 @@ std::string format_detail(const ErrorDetail& d) {
   if (!d.where.empty()) text += d.where + ": ";
   text += d.what;
   if (!d.got.empty()) text += ": got " + d.got;
-  if (!d.expected.empty()) text += std::string(d.got.empty() ? ": " : ", ") + "expected " + d.expected;
+  if (!d.expected.empty())
+    text += std::string(d.got.empty() ? ": " : ", ") + "expected " + d.expected;
   if (!d.hint.empty()) text += " (" + d.hint + ")";
   return text;
 }

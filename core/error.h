@@ -1,4 +1,5 @@
-// The one exception family. A thrown Error ends the run: main() prints it and returns its exit code.
+// The one exception family. A thrown Error ends the run: main() prints it and returns its exit
+// code.
 #pragma once
 
 #include <stdexcept>
@@ -48,7 +49,8 @@ std::string format_detail(const ErrorDetail& detail);
 
 [[noreturn]] void fail(ErrorKind kind, ErrorDetail detail);
 
-// Throws kIo, or kCannotCreate for EACCES/EROFS/EEXIST, or kMissingInput for ENOENT, naming `path` and strerror.
+// Throws kIo, or kCannotCreate for EACCES/EROFS/EEXIST, or kMissingInput for ENOENT, naming `path`
+// and strerror.
 [[noreturn]] void fail_errno(const std::string& what, const std::string& path, int error_number);
 
 }  // namespace hone::core

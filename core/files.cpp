@@ -33,11 +33,12 @@ class Descriptor {
 
 fs::path temporary_name(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
-  return path.parent_path() / ("." + path.filename().string() + "." + std::to_string(::getpid()) + "." +
-                               std::to_string(counter++) + ".tmp");
+  return path.parent_path() / ("." + path.filename().string() + "." + std::to_string(::getpid()) +
+                               "." + std::to_string(counter++) + ".tmp");
 }
 
-void write_fully(int descriptor, const char* data, size_t size, off_t offset, const fs::path& path) {
+void write_fully(int descriptor, const char* data, size_t size, off_t offset,
+                 const fs::path& path) {
   while (size > 0) {
     const ssize_t n = ::pwrite(descriptor, data, size, offset);
     if (n < 0) {
@@ -130,7 +131,8 @@ void remove_tree(const fs::path& path) {
 
 bool is_safe_relative_path(std::string_view name) {
   if (name.empty() || name.front() == '/' || name.back() == '/') return false;
-  if (name.find('\\') != std::string_view::npos || name.find('\0') != std::string_view::npos) return false;
+  if (name.find('\\') != std::string_view::npos || name.find('\0') != std::string_view::npos)
+    return false;
   while (!name.empty()) {
     const size_t slash = name.find('/');
     const std::string_view part = name.substr(0, slash);
@@ -145,7 +147,8 @@ MappedFile::MappedFile(const fs::path& path) {
   if (d.get() < 0) fail_errno("can't read", path, errno);
   struct stat status {};
   if (::fstat(d.get(), &status) != 0) fail_errno("can't read", path, errno);
-  if (!S_ISREG(status.st_mode)) fail(ErrorKind::kBadInput, {.what = "is not a file", .where = path});
+  if (!S_ISREG(status.st_mode))
+    fail(ErrorKind::kBadInput, {.what = "is not a file", .where = path});
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, d.get(), 0);

@@ -9,7 +9,8 @@
 namespace hone::core {
 namespace {
 
-// Builds the document while refusing duplicate keys and deep nesting, which the library itself lets pass.
+// Builds the document while refusing duplicate keys and deep nesting, which the library itself lets
+// pass.
 class StrictBuilder : public nlohmann::json_sax<Json> {
  public:
   StrictBuilder(Json& root, std::string where, int max_depth)
@@ -19,7 +20,9 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
   bool boolean(bool v) override { return builder_.boolean(v); }
   bool number_integer(number_integer_t v) override { return builder_.number_integer(v); }
   bool number_unsigned(number_unsigned_t v) override { return builder_.number_unsigned(v); }
-  bool number_float(number_float_t v, const string_t& s) override { return builder_.number_float(v, s); }
+  bool number_float(number_float_t v, const string_t& s) override {
+    return builder_.number_float(v, s);
+  }
   bool string(string_t& v) override { return builder_.string(v); }
   bool binary(binary_t& v) override { return builder_.binary(v); }
   bool start_object(size_t n) override {
@@ -46,13 +49,15 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
     --depth_;
     return builder_.end_array();
   }
-  bool parse_error(size_t position, const std::string& token, const nlohmann::detail::exception& e) override {
+  bool parse_error(size_t position, const std::string& token,
+                   const nlohmann::detail::exception& e) override {
     const std::string message = e.what();
     const size_t colon = message.find("; ");
-    fail(ErrorKind::kBadInput, {.what = "not valid JSON at byte " + std::to_string(position),
-                                .where = where_,
-                                .got = token.empty() ? "end of text" : "\"" + token.substr(0, 40) + "\"",
-                                .hint = colon == std::string::npos ? "" : message.substr(colon + 2)});
+    fail(ErrorKind::kBadInput,
+         {.what = "not valid JSON at byte " + std::to_string(position),
+          .where = where_,
+          .got = token.empty() ? "end of text" : "\"" + token.substr(0, 40) + "\"",
+          .hint = colon == std::string::npos ? "" : message.substr(colon + 2)});
   }
 
  private:

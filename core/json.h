@@ -15,7 +15,8 @@ struct JsonLimits {
   uint64_t max_bytes = uint64_t{1} << 28;
 };
 
-// Parses `text`; throws kBadInput with `where` and the byte offset on bad JSON, duplicate keys, or depth over the limit.
+// Parses `text`; throws kBadInput with `where` and the byte offset on bad JSON, duplicate keys, or
+// depth over the limit.
 Json parse_json(std::string_view text, const std::string& where, JsonLimits limits = {});
 Json read_json_file(const std::filesystem::path& path, JsonLimits limits = {});
 // Two-space indent and a final newline, non-ASCII kept, as the Hugging Face tools write.

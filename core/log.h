@@ -1,4 +1,5 @@
-// Process-wide logging set-up over spdlog, done once by main. Every line passes one filter that hides tokens.
+// Process-wide logging set-up over spdlog, done once by main. Every line passes one filter that
+// hides tokens.
 #pragma once
 
 #include <spdlog/spdlog.h>

@@ -20,8 +20,8 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, uint64_t key) {
 uint64_t random_bits(uint64_t seed, RngSite site, uint32_t stream, uint64_t step, uint64_t index) {
   // 128 counter bits: 64 of index; 64 shared by site and stream, with the step folded into the key.
   const uint64_t key = seed ^ (step * 0x9E3779B97F4A7C15ull);
-  const auto r = philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), stream,
-                             static_cast<uint32_t>(site)},
+  const auto r = philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
+                             stream, static_cast<uint32_t>(site)},
                             key);
   return (uint64_t{r[1]} << 32) | r[0];
 }
@@ -30,7 +30,8 @@ double random_uniform(uint64_t seed, RngSite site, uint32_t stream, uint64_t ste
   return static_cast<double>(random_bits(seed, site, stream, step, index) >> 11) * 0x1.0p-53;
 }
 
-uint64_t random_permutation(uint64_t seed, RngSite site, uint32_t stream, uint64_t n, uint64_t index) {
+uint64_t random_permutation(uint64_t seed, RngSite site, uint32_t stream, uint64_t n,
+                            uint64_t index) {
   if (n < 2) return index;
   const int half = (std::bit_width(n - 1) + 1) / 2;
   const uint64_t mask = (uint64_t{1} << half) - 1;

@@ -1,5 +1,6 @@
-// Counter-based randomness: every draw is a pure function of (seed, site, step, index), so nothing has to be saved or
-// restored to resume a run. Philox4x32-10, Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+// Counter-based randomness: every draw is a pure function of (seed, site, step, index), so nothing
+// has to be saved or restored to resume a run. Philox4x32-10, Salmon et al., "Parallel random
+// numbers: as easy as 1, 2, 3" (SC 2011).
 #pragma once
 
 #include <array>
@@ -7,7 +8,8 @@
 
 namespace hone::core {
 
-// Where a number is drawn. A new use gets a new value; values are part of the checkpoint format, never reuse one.
+// Where a number is drawn. A new use gets a new value; values are part of the checkpoint format,
+// never reuse one.
 enum class RngSite : uint32_t {
   kDataOrder = 1,
   kLoraInit = 2,
@@ -24,8 +26,9 @@ uint64_t random_bits(uint64_t seed, RngSite site, uint32_t stream, uint64_t step
 // In [0, 1): the top 53 bits.
 double random_uniform(uint64_t seed, RngSite site, uint32_t stream, uint64_t step, uint64_t index);
 
-// A bijection of [0, n): element `index` of a permutation keyed by (seed, site, stream), in O(1) memory. A six-round
-// Feistel network with cycle walking. Requires index < n.
-uint64_t random_permutation(uint64_t seed, RngSite site, uint32_t stream, uint64_t n, uint64_t index);
+// A bijection of [0, n): element `index` of a permutation keyed by (seed, site, stream), in O(1)
+// memory. A six-round Feistel network with cycle walking. Requires index < n.
+uint64_t random_permutation(uint64_t seed, RngSite site, uint32_t stream, uint64_t n,
+                            uint64_t index);
 
 }  // namespace hone::core

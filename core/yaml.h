@@ -1,5 +1,5 @@
-// A strict YAML reader: every node knows its line, duplicate keys are errors, aliases and depth are budgeted. Built on
-// yaml-cpp's event interface.
+// A strict YAML reader: every node knows its line, duplicate keys are errors, aliases and depth are
+// budgeted. Built on yaml-cpp's event interface.
 #pragma once
 
 #include <string>
@@ -12,10 +12,10 @@ namespace hone::core {
 struct YamlNode {
   enum class Kind { kNull, kScalar, kSequence, kMap };
   Kind kind = Kind::kNull;
-  int line = 0;                // 1-based line of the value
-  std::string scalar;          // kScalar: the text as written, without quotes
-  bool quoted = false;         // kScalar: quoted scalars are always strings
-  std::vector<YamlNode> items; // kSequence
+  int line = 0;                 // 1-based line of the value
+  std::string scalar;           // kScalar: the text as written, without quotes
+  bool quoted = false;          // kScalar: quoted scalars are always strings
+  std::vector<YamlNode> items;  // kSequence
   struct Entry;
   std::vector<Entry> entries;  // kMap, in file order
   const YamlNode* find(std::string_view key) const;
@@ -32,8 +32,9 @@ struct YamlProblem {
   std::string message;
 };
 
-// Parses one document (at most 1 MiB, depth 64, 100,000 nodes after aliases are expanded). What can't be parsed, and each
-// duplicate key (both line numbers), is added to `problems`; the node holds what could be read.
+// Parses one document (at most 1 MiB, depth 64, 100,000 nodes after aliases are expanded). What
+// can't be parsed, and each duplicate key (both line numbers), is added to `problems`; the node
+// holds what could be read.
 YamlNode parse_yaml(std::string_view text, std::vector<YamlProblem>& problems);
 
 }  // namespace hone::core
