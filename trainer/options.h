@@ -1,4 +1,5 @@
-// Everything the trainer needs to know, as plain values. recipes/ fills it; nothing here knows about YAML.
+// Everything the trainer needs to know, as plain values. recipes/ fills it; nothing here knows
+// about YAML.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,9 @@ struct ScheduleOptions {
 struct OptimizerOptions {
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8, weight_decay = 0.0;
   double max_grad_norm = 1.0;  // 0: no clipping
+  // Whether weight decay also pulls on biases and norm weights; the Hugging Face Trainer leaves
+  // them alone.
+  bool decay_one_dimensional = false;
 };
 
 struct TrainOptions {
@@ -39,9 +43,12 @@ struct TrainOptions {
   std::filesystem::path output_dir;
   ScheduleOptions schedule;
   OptimizerOptions optimizer;
-  // What identifies the run: compared on resume. Keys to plain values, e.g. {"model": sha, "data": key, "adapter": {...}}.
+  // What identifies the run, compared on resume: keys (objects may nest) to plain values, e.g.
+  // {"model": sha, "data": key, "adapter": {...}}. Any difference is refused, but for the keys of
+  // is_harmless_key (trainer/identity.h).
   core::Json identity;
-  // Written to run.json as it is; the trainer adds layout, param_bytes, optimizer_bytes and the outcome.
+  // Written to run.json as it is; the trainer adds layout, param_bytes, optimizer_bytes and the
+  // outcome.
   core::Json run_info;
 };
 

@@ -12,8 +12,8 @@
 namespace hone::trainer {
 
 struct TrainResult {
-  int64_t step = 0;               // optimizer updates done
-  bool stopped_by_signal = false; // exit 75
+  int64_t step = 0;                // optimizer updates done
+  bool stopped_by_signal = false;  // exit 75
   std::optional<double> first_eval_loss, last_eval_loss;
   double last_loss = 0;
 };
@@ -22,9 +22,11 @@ struct TrainInputs {
   models::Model& model;
   const data::Loader& train_data;
   const data::Loader* eval_data = nullptr;  // unshuffled, one pass an evaluation
-  // Files copied into checkpoints and the final folder: config.json, tokenizer files, generation_config.json.
+  // Files copied into checkpoints and the final folder: config.json, tokenizer files,
+  // generation_config.json.
   std::filesystem::path model_folder;
-  std::optional<std::filesystem::path> resume_from;  // a checkpoint-N folder already chosen and verified
+  std::optional<std::filesystem::path>
+      resume_from;  // a checkpoint-N folder already chosen and verified
 };
 
 // Runs max_steps updates. Throws kNumerical (nothing poisoned is saved), kIo.
