@@ -9,7 +9,8 @@
 
 namespace hone::models {
 
-struct KvCache;  // keys and values of every layer for one sequence; sliding layers keep their window only
+struct KvCache;  // keys and values of every layer for one sequence; sliding layers keep their
+                 // window only
 
 std::shared_ptr<KvCache> make_kv_cache(const Model& model, int64_t max_length);
 

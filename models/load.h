@@ -17,23 +17,23 @@ struct LoadOptions {
   bool train_base = false;             // full fine-tuning: every tensor is trainable
   AdapterOptions adapter;              // r > 0: LoRA on top of a frozen base
   std::filesystem::path adapter_path;  // continue this PEFT adapter instead of a fresh one
-  uint64_t seed = 42;                  // of fresh LoRA A matrices (kaiming uniform with a = sqrt(5); B is zero)
+  uint64_t seed = 42;  // of fresh LoRA A matrices (kaiming uniform with a = sqrt(5); B is zero)
 };
 
-// Checks every file and shape first (all problems in one message), then streams tensors from the memory-mapped files into
-// the stage buffers, one at a time. Throws kBadInput, kMissingInput.
+// Checks every file and shape first (all problems in one message), then streams tensors from the
+// memory-mapped files into the stage buffers, one at a time. Throws kBadInput, kMissingInput.
 Model load_model(const std::filesystem::path& folder, const LoadOptions& options);
 
 // A tensor of the model as it goes into a file.
 struct NamedTensor {
   std::string name;
   std::vector<int64_t> shape;
-  std::string dtype;  // safetensors name: "F32", "BF16", "F16"
+  std::string dtype;                // safetensors name: "F32", "BF16", "F16"
   std::function<at::Tensor()> get;  // contiguous CPU tensor of that dtype
 };
 
-// What the final folder holds: every base tensor in its input's names (full), or the PEFT tensors (adapter).
-// save_dtype "" keeps each tensor's dtype of the input file (adapters: float32).
+// What the final folder holds: every base tensor in its input's names (full), or the PEFT tensors
+// (adapter). save_dtype "" keeps each tensor's dtype of the input file (adapters: float32).
 std::vector<NamedTensor> tensors_to_save(const Model& model, const std::string& save_dtype);
 
 }  // namespace hone::models

@@ -1,4 +1,5 @@
-// What a decoder is, as plain numbers: read from config.json, without LibTorch. One spec covers every supported family.
+// What a decoder is, as plain numbers: read from config.json, without LibTorch. One spec covers
+// every supported family.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ enum class MixerKind { kFullAttention, kSlidingAttention };
 
 struct LayerSpec {
   MixerKind mixer = MixerKind::kFullAttention;
-  int64_t sliding_window = 0;  // kSlidingAttention: a query sees itself and the window-1 positions before it
+  int64_t sliding_window =
+      0;  // kSlidingAttention: a query sees itself and the window-1 positions before it
 };
 
 struct ModelSpec {
@@ -49,9 +51,10 @@ struct ModelSpec {
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
 };
 
-// Reads both config dialects (transformers 4: rope_theta + rope_scaling + torch_dtype; 5: rope_parameters + dtype), with
-// the defaults of that architecture's Python config class for absent keys. Throws kBadInput for an unknown architecture
-// (naming the supported ones), for missing or wrong values, and for keys that change the maths and are not supported.
+// Reads both config dialects (transformers 4: rope_theta + rope_scaling + torch_dtype; 5:
+// rope_parameters + dtype), with the defaults of that architecture's Python config class for absent
+// keys. Throws kBadInput for an unknown architecture (naming the supported ones), for missing or
+// wrong values, and for keys that change the maths and are not supported.
 ModelSpec parse_model_spec(const core::Json& config, const std::string& where);
 ModelSpec read_model_spec(const std::filesystem::path& folder);
 
@@ -63,8 +66,8 @@ struct ParameterSpec {
   int64_t numel() const;
 };
 
-// Every tensor the model file holds, in stage order and inside a stage in flat-buffer order: q, k, v (weights, then
-// biases) adjacent, gate and up adjacent. A tied head is not listed.
+// Every tensor the model file holds, in stage order and inside a stage in flat-buffer order: q, k,
+// v (weights, then biases) adjacent, gate and up adjacent. A tied head is not listed.
 std::vector<ParameterSpec> parameter_table(const ModelSpec& spec);
 
 }  // namespace hone::models

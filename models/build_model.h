@@ -1,0 +1,12 @@
+// Puts a Model together from its spec and filled stage buffers.
+#pragma once
+
+#include "models/model.h"
+#include "models/stage_buffers.h"
+
+namespace hone::models {
+
+Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute_dtype,
+                  at::Device device, StageBuffers buffers);
+
+}  // namespace hone::models

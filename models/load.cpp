@@ -1,0 +1,159 @@
+#include "models/load.h"
+
+#include <cmath>
+#include <cstring>
+#include <numbers>
+#include <optional>
+
+#include "core/error.h"
+#include "core/rng.h"
+#include "models/build_model.h"
+#include "models/file_tensors.h"
+#include "models/parameter_plan.h"
+#include "models/spec/families.h"
+#include "models/stage_buffers.h"
+#include "models/weight_check.h"
+
+namespace hone::models {
+namespace {
+
+struct Sources {
+  FileTensors base, adapter;
+};
+
+void check_tied_head(const ModelSpec& spec, const FileTensors& files, const std::string& where) {
+  const auto head = files.find("lm_head.weight");
+  const auto embedding = files.find("model.embed_tokens.weight");
+  if (!spec.tie_word_embeddings || head == files.end() || embedding == files.end()) return;
+  const auto head_bytes = head->second.bytes, embedding_bytes = embedding->second.bytes;
+  if (head_bytes.size() == embedding_bytes.size() &&
+      std::memcmp(head_bytes.data(), embedding_bytes.data(), head_bytes.size()) == 0) {
+    return;
+  }
+  core::fail(core::ErrorKind::kBadInput,
+             {.what = "lm_head.weight differs from model.embed_tokens.weight, but config.json ties "
+                      "them",
+              .where = where,
+              .hint = "set tie_word_embeddings to false in config.json to use both"});
+}
+
+void check_base(const ModelSpec& spec, const FileTensors& files, const std::string& where) {
+  const Family* family = find_family(spec.architecture);
+  std::vector<WantedTensor> wanted;
+  for (const ParameterSpec& parameter : parameter_table(spec)) {
+    wanted.push_back({family->file_name(parameter.name), parameter.shape});
+  }
+  check_weights(files, wanted, is_ignored_base_tensor, where);
+  check_tied_head(spec, files, where);
+}
+
+void check_adapter(std::span<const PlannedParameter> plan, const FileTensors& files,
+                   const std::string& where) {
+  std::vector<WantedTensor> wanted;
+  for (const PlannedParameter& planned : plan) {
+    if (planned.source != ParameterSource::kAdapterFile) continue;
+    wanted.push_back({planned.source_name, planned.shape});
+  }
+  check_weights(files, wanted, is_ignored_adapter_tensor, where);
+}
+
+void fill_random(const PlannedParameter& planned, uint64_t seed, at::Tensor& target) {
+  const at::Tensor values = at::empty(planned.shape, at::kFloat);
+  float* data = values.mutable_data_ptr<float>();
+  const bool uniform = planned.source == ParameterSource::kLoraA;
+  // Kaiming uniform with a = sqrt(5) over fan_in columns: a bound of sqrt(6 / ((1 + a^2) fan_in)).
+  const double bound = 1.0 / std::sqrt(static_cast<double>(planned.shape.back()));
+  const auto draw = [&](int64_t index) {
+    return core::random_uniform(seed, core::RngSite::kLoraInit, planned.init_stream, 0,
+                                static_cast<uint64_t>(index));
+  };
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    if (uniform) {
+      data[i] = static_cast<float>((2.0 * draw(i) - 1.0) * bound);
+    } else {  // Box-Muller; 1 - u keeps the logarithm finite
+      const double radius = std::sqrt(-2.0 * std::log(1.0 - draw(2 * i)));
+      data[i] = static_cast<float>(radius * std::cos(2.0 * std::numbers::pi * draw(2 * i + 1)));
+    }
+  }
+  target.copy_(values);
+}
+
+// Fills one parameter and says what dtype its file has.
+std::string fill_parameter(const PlannedParameter& planned, const Sources& sources,
+                           const Family& family, uint64_t seed, at::Tensor& target) {
+  switch (planned.source) {
+    case ParameterSource::kBaseFile:
+    case ParameterSource::kAdapterFile: {
+      const bool base = planned.source == ParameterSource::kBaseFile;
+      const FileTensors& files = base ? sources.base : sources.adapter;
+      const std::string name = base ? family.file_name(planned.source_name) : planned.source_name;
+      const FileTensor& tensor = files.at(name);
+      target.copy_(mapped_tensor(tensor));
+      return std::string(formats::dtype_name(tensor.dtype));
+    }
+    case ParameterSource::kZero:
+      target.zero_();
+      break;
+    case ParameterSource::kLoraA:
+    case ParameterSource::kNormal:
+      fill_random(planned, seed, target);
+      break;
+  }
+  return "F32";
+}
+
+void fill_stages(std::span<const PlannedParameter> plan, const Sources& sources,
+                 const ModelSpec& spec, uint64_t seed, StageBuffers& buffers) {
+  const Family& family = *find_family(spec.architecture);
+  for (size_t index = 0; index < buffers.stages.size(); ++index) {
+    auto parameter = buffers.stages[index].parameters.begin();
+    for (const bool trainable : {true, false}) {
+      for (const PlannedParameter& planned : plan) {
+        if (planned.stage != static_cast<int64_t>(index) || planned.trainable != trainable) {
+          continue;
+        }
+        parameter->file_dtype = fill_parameter(planned, sources, family, seed, parameter->value);
+        ++parameter;
+      }
+    }
+  }
+}
+
+AdapterOptions resolve_adapter(const LoadOptions& options) {
+  if (options.adapter_path.empty()) return options.adapter;
+  AdapterOptions adapter = read_adapter_config(options.adapter_path);
+  const AdapterOptions& asked = options.adapter;
+  if (!asked.base_model_name_or_path.empty()) {
+    adapter.base_model_name_or_path = asked.base_model_name_or_path;
+    adapter.base_model_revision = asked.base_model_revision;
+  }
+  return adapter;
+}
+
+}  // namespace
+
+Model load_model(const std::filesystem::path& folder, const LoadOptions& options) {
+  const at::NoGradGuard no_grad;
+  ModelSpec spec = read_model_spec(folder);
+  AdapterOptions adapter = resolve_adapter(options);
+  const bool continued = !options.adapter_path.empty();
+  const std::vector<PlannedParameter> plan =
+      plan_parameters(spec, adapter, options.train_base, continued);
+
+  const formats::WeightFiles base = formats::open_weight_files(folder);
+  std::optional<formats::SafetensorsFile> adapter_file;
+  Sources sources{.base = list_tensors(base), .adapter = {}};
+  check_base(spec, sources.base, folder.string());
+  if (continued) {
+    adapter_file = open_adapter_file(options.adapter_path);
+    sources.adapter = list_tensors(*adapter_file);
+    check_adapter(plan, sources.adapter, adapter_file->path().string());
+  }
+  StageBuffers buffers =
+      allocate_stages(plan, spec.num_layers() + 2, options.compute_dtype, options.device);
+  fill_stages(plan, sources, spec, options.seed, buffers);
+  return build_model(std::move(spec), std::move(adapter), options.compute_dtype, options.device,
+                     std::move(buffers));
+}
+
+}  // namespace hone::models
