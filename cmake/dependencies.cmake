@@ -38,12 +38,13 @@ if(HONE_TORCH)
     message(FATAL_ERROR "LibTorch is not in ${torch_root}: run cmake/setup.sh first")
   endif()
   # The wheel's own CMake package asks for a CUDA toolkit even for CPU use, so the libraries are linked by path.
-  # Its Torch libraries export their own copies of some symbols; ours must not be preempted by them (see hftext).
   add_library(hone_torch INTERFACE)
   target_include_directories(hone_torch SYSTEM INTERFACE
     ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
   target_link_libraries(hone_torch INTERFACE
     ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so ${torch_root}/lib/libgomp.so.1)
+  # at::parallel_for is inline and serial without it; the OpenMP runtime is the one LibTorch brings.
+  target_compile_options(hone_torch INTERFACE -fopenmp)
   target_link_options(hone_torch INTERFACE LINKER:--allow-shlib-undefined
     LINKER:-rpath,${torch_root}/lib:${nvidia_lib})
   if(HONE_CUDA)
