@@ -1,0 +1,267 @@
+#include "formats/gguf_tokenizer.h"
+
+#include <unordered_map>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "formats/gguf_config.h"
+
+namespace hone::formats {
+namespace {
+
+using core::ErrorKind;
+using core::fail;
+using core::Json;
+
+enum TokenType : int64_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
+
+[[noreturn]] void bad(const GgufFile& file, std::string what, std::string got = "",
+                      std::string expected = "") {
+  fail(ErrorKind::kBadInput, {.what = std::move(what),
+                              .where = file.path(),
+                              .got = std::move(got),
+                              .expected = std::move(expected)});
+}
+
+// How llama.cpp splits text before BPE, by tokenizer.ggml.pre.
+struct PreTokenizer {
+  bool single_digits;  // every digit is a piece of its own, before all else
+  const char* regex;   // nullptr: the one built into ByteLevel, GPT-2's
+  bool ignore_merges;  // a piece that is a token as it stands is not split
+  bool add_bos;        // when the file does not say
+};
+
+constexpr char kLlama3Regex[] =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+constexpr char kQwen2Regex[] =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+PreTokenizer find_pre_tokenizer(const GgufFile& file) {
+  const std::string model = file.require_string("tokenizer.ggml.model");
+  if (model != "gpt2")
+    bad(file, "tokenizer is not supported", "\"" + model + "\"", "\"gpt2\" (byte-level BPE)");
+  const std::string pre = file.require_string("tokenizer.ggml.pre");
+  if (pre == "smollm") return {true, nullptr, false, false};
+  if (pre == "gpt-2") return {false, nullptr, false, false};
+  if (pre == "qwen2") return {false, kQwen2Regex, false, false};
+  if (pre == "llama-bpe") return {false, kLlama3Regex, true, true};
+  bad(file, "pre-tokenizer is not supported", "\"" + pre + "\"",
+      "smollm, gpt-2, qwen2 or llama-bpe");
+}
+
+Json byte_level(bool add_prefix_space, bool use_regex) {
+  Json j;
+  j["type"] = "ByteLevel";
+  j["add_prefix_space"] = add_prefix_space;
+  j["trim_offsets"] = true;
+  j["use_regex"] = use_regex;
+  return j;
+}
+
+Json pre_tokenizer_json(const PreTokenizer& pre, bool add_prefix_space) {
+  Json parts = Json::array();
+  if (pre.single_digits) parts.push_back({{"type", "Digits"}, {"individual_digits", true}});
+  if (pre.regex != nullptr) {
+    Json split;
+    split["type"] = "Split";
+    split["pattern"]["Regex"] = pre.regex;
+    split["behavior"] = "Isolated";
+    split["invert"] = false;
+    parts.push_back(split);
+  }
+  parts.push_back(byte_level(add_prefix_space, pre.regex == nullptr));
+  if (parts.size() == 1) return parts[0];
+  Json sequence;
+  sequence["type"] = "Sequence";
+  sequence["pretokenizers"] = parts;
+  return sequence;
+}
+
+// The vocabulary and what is special in it.
+struct Vocabulary {
+  std::vector<std::string> tokens;
+  std::vector<int64_t> types;
+  std::unordered_map<std::string, size_t> ids;
+
+  // The token that metadata `key` names; nullptr without the key.
+  const std::string* special(const GgufFile& file, const std::string& key) const {
+    const auto id = file.get_uint("tokenizer.ggml." + key);
+    if (!id) return nullptr;
+    return &token(file, key, *id);
+  }
+  const std::string& token(const GgufFile& file, const std::string& key, uint64_t id) const {
+    if (id >= tokens.size()) {
+      bad(file, "metadata \"tokenizer.ggml." + key + "\" is outside the vocabulary",
+          std::to_string(id), "below " + std::to_string(tokens.size()));
+    }
+    return tokens[id];
+  }
+};
+
+Vocabulary read_vocabulary(const GgufFile& file, int64_t vocab_size) {
+  Vocabulary v;
+  v.tokens = file.get_strings("tokenizer.ggml.tokens");
+  v.types = file.get_ints("tokenizer.ggml.token_type");
+  if (v.tokens.empty()) bad(file, "metadata \"tokenizer.ggml.tokens\" is missing or empty");
+  if (v.tokens.size() > static_cast<size_t>(vocab_size)) {
+    bad(file, "there are more tokens than rows of token_embd.weight",
+        std::to_string(v.tokens.size()), "at most " + std::to_string(vocab_size));
+  }
+  if (v.types.empty()) v.types.assign(v.tokens.size(), kNormal);
+  if (v.types.size() != v.tokens.size()) {
+    bad(file, "metadata \"tokenizer.ggml.token_type\" has another length than the tokens",
+        std::to_string(v.types.size()), std::to_string(v.tokens.size()));
+  }
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    if (!v.ids.emplace(v.tokens[i], i).second) {
+      bad(file, "token " + std::to_string(i) + " is in the vocabulary twice",
+          Json(v.tokens[i]).dump());
+    }
+  }
+  for (const char* key : {"bos_token_id", "eos_token_id", "eot_token_id"}) {
+    if (const std::string* token = v.special(file, key)) v.types[v.ids.at(*token)] = kControl;
+  }
+  return v;
+}
+
+Json added_tokens_json(const Vocabulary& v) {
+  Json added = Json::array();
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    if (v.types[i] != kControl && v.types[i] != kUserDefined) continue;
+    Json token;
+    token["id"] = i;
+    token["content"] = v.tokens[i];
+    for (const char* flag : {"single_word", "lstrip", "rstrip", "normalized"}) token[flag] = false;
+    token["special"] = v.types[i] == kControl;
+    added.push_back(token);
+  }
+  return added;
+}
+
+// [["a", "b"], ...]; every merge must join two tokens into a third.
+Json merges_json(const GgufFile& file, const Vocabulary& v) {
+  Json merges = Json::array();
+  for (const std::string& merge : file.get_strings("tokenizer.ggml.merges")) {
+    const size_t space = merge.find(' ', 1);
+    if (space == std::string::npos || space + 1 == merge.size()) {
+      bad(file, "merge " + std::to_string(merges.size()) + " is not two tokens",
+          Json(merge).dump());
+    }
+    const std::string left = merge.substr(0, space), right = merge.substr(space + 1);
+    for (const std::string& token : {left, right, left + right}) {
+      if (!v.ids.contains(token)) {
+        bad(file,
+            "merge " + std::to_string(merges.size()) + " needs a token that the vocabulary lacks",
+            Json(token).dump());
+      }
+    }
+    merges.push_back(Json::array({left, right}));
+  }
+  return merges;
+}
+
+// bos before and eos after every text, where the file asks for it.
+Json post_processor_json(const GgufFile& file, const Vocabulary& v, const PreTokenizer& pre) {
+  const bool add_bos = file.get_bool("tokenizer.ggml.add_bos_token").value_or(pre.add_bos);
+  const bool add_eos = file.get_bool("tokenizer.ggml.add_eos_token").value_or(false);
+  const std::string* bos = add_bos ? v.special(file, "bos_token_id") : nullptr;
+  const std::string* eos = add_eos ? v.special(file, "eos_token_id") : nullptr;
+  if (bos == nullptr && eos == nullptr) return nullptr;
+  Json single = Json::array(), pair = Json::array(), specials = Json::object();
+  const auto add_special = [&](Json& list, const std::string* token, int sequence) {
+    if (token == nullptr) return;
+    list.push_back({{"SpecialToken", {{"id", *token}, {"type_id", sequence}}}});
+    specials[*token] = {{"id", *token},
+                        {"ids", Json::array({v.ids.at(*token)})},
+                        {"tokens", Json::array({*token})}};
+  };
+  const auto add_sequence = [&](Json& list, const char* name, int sequence) {
+    add_special(list, bos, sequence);
+    list.push_back({{"Sequence", {{"id", name}, {"type_id", sequence}}}});
+    add_special(list, eos, sequence);
+  };
+  add_sequence(single, "A", 0);
+  add_sequence(pair, "A", 0);
+  add_sequence(pair, "B", 1);
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"pair", pair},
+          {"special_tokens", specials}};
+}
+
+// The vocabulary is written by hand: an ordered JSON object looks keys up one by one.
+std::string tokenizer_json(const GgufFile& file, const Vocabulary& v) {
+  const PreTokenizer pre = find_pre_tokenizer(file);
+  const bool add_prefix_space = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(false);
+  std::string vocab;
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    vocab +=
+        (i > 0 ? ",\n      " : "\n      ") + Json(v.tokens[i]).dump() + ": " + std::to_string(i);
+  }
+  std::string merges;
+  for (const Json& merge : merges_json(file, v)) {
+    merges += (merges.empty() ? "\n      " : ",\n      ") + merge.dump();
+  }
+  return "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  "
+         "\"added_tokens\": " +
+         added_tokens_json(v).dump() + ",\n  \"normalizer\": null,\n  \"pre_tokenizer\": " +
+         pre_tokenizer_json(pre, add_prefix_space).dump() +
+         ",\n  \"post_processor\": " + post_processor_json(file, v, pre).dump() +
+         ",\n  \"decoder\": " + byte_level(true, true).dump() +
+         ",\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": "
+         "null,\n"
+         "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
+         "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": " +
+         (pre.ignore_merges ? "true" : "false") + ",\n    \"vocab\": {" + vocab +
+         "\n    },\n    \"merges\": [" + merges + "\n    ]\n  }\n}\n";
+}
+
+Json tokenizer_config_json(const GgufFile& file, const Vocabulary& v) {
+  Json config;
+  config["tokenizer_class"] = "PreTrainedTokenizerFast";
+  config["add_prefix_space"] = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(false);
+  config["clean_up_tokenization_spaces"] = false;
+  config["model_max_length"] =
+      file.require_uint(file.require_string("general.architecture") + ".context_length");
+  if (const auto* token = v.special(file, "bos_token_id")) config["bos_token"] = *token;
+  if (const auto* token = v.special(file, "eos_token_id")) config["eos_token"] = *token;
+  if (const auto* token = v.special(file, "unknown_token_id")) config["unk_token"] = *token;
+  if (const int64_t pad = gguf_pad_id(file); pad >= 0) {
+    config["pad_token"] = v.token(file, "padding_token_id", static_cast<uint64_t>(pad));
+  }
+  return config;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> gguf_tokenizer_files(const GgufFile& file, int64_t vocab_size) {
+  const Vocabulary v = read_vocabulary(file, vocab_size);
+  std::map<std::string, std::string> files;
+  files["tokenizer.json"] = tokenizer_json(file, v);
+  files["tokenizer_config.json"] = core::dump_json(tokenizer_config_json(file, v));
+  if (const auto text = file.get_string("tokenizer.chat_template"))
+    files["chat_template.jinja"] = *text;
+  const std::string prefix = "tokenizer.chat_template.";
+  for (const auto& [key, value] : file.metadata()) {
+    const auto* text = std::get_if<std::string>(&value.value);
+    if (!key.starts_with(prefix) || text == nullptr) continue;
+    const std::string name = "additional_chat_templates/" + key.substr(prefix.size()) + ".jinja";
+    if (!core::is_safe_relative_path(name)) bad(file, "a chat template has an unsafe name", key);
+    files[name] = *text;
+  }
+  return files;
+}
+
+}  // namespace hone::formats
