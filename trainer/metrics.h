@@ -1,0 +1,55 @@
+// metrics.jsonl: one JSON object a line, appended while the run goes on.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+
+namespace hone::trainer {
+
+struct TrainRow {
+  int64_t step = 0;
+  double loss = 0;  // mean over the trained tokens since the row before
+  double learning_rate = 0;
+  double grad_norm = 0;
+  int64_t num_tokens = 0;  // fed since the start of the run, no padding
+  double tokens_per_second = 0;
+};
+
+// Numbers are written with as many digits as it takes to read the same double back.
+std::string train_row_json(const TrainRow& row);
+std::string eval_row_json(int64_t step, double eval_loss);
+
+// Which rows of an earlier part of the run stay when it goes on from a checkpoint.
+struct ResumePoint {
+  int64_t step = 0;
+  bool keep_train_row =
+      false;  // rows of the checkpoint's own step: only those an uninterrupted run has too
+  bool keep_eval_row = false;
+};
+
+class MetricsFile {
+ public:
+  // Starts a new file, or goes on with what is there: rows past `resume` and a torn last line are
+  // dropped, atomically.
+  explicit MetricsFile(const std::filesystem::path& path,
+                       const std::optional<ResumePoint>& resume = {});
+  ~MetricsFile();
+  MetricsFile(const MetricsFile&) = delete;
+  MetricsFile& operator=(const MetricsFile&) = delete;
+
+  void append(const std::string& row_json);  // throws kIo
+  void sync();                               // before a checkpoint that counts on the rows
+  bool has_eval_row(int64_t step) const;     // among the kept rows
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  std::vector<int64_t> eval_steps_;
+};
+
+}  // namespace hone::trainer

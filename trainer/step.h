@@ -1,0 +1,44 @@
+// One training step: executes the action list of parallel/schedule.h over the model's stages.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/micro_batch.h"
+#include "models/model.h"
+#include "parallel/schedule.h"
+#include "trainer/optimizer.h"
+
+namespace hone::trainer {
+
+// Element counts of the model's stages; byte figures are left 0.
+std::vector<parallel::StageDescriptor> describe_stages(const models::Model& model);
+
+struct StepOptions {
+  int64_t step = 0;  // 0-based
+  uint64_t seed = 42;
+  double learning_rate = 0;
+  OptimizerOptions optimizer;
+};
+
+struct StepResult {
+  double loss_sum = 0;  // negative log likelihood over the step's trained tokens
+  int64_t num_trained_tokens = 0;
+  int64_t num_tokens = 0;  // fed, trained or not
+  double grad_norm = 0;    // before clipping
+};
+
+// What a forward depends on, for micro-batch `index` of a step: the same numbers whatever ran
+// before.
+models::ForwardContext training_context(uint64_t seed, int64_t step, int64_t index);
+
+// Runs `actions` on the step's micro-batches: gradients are zeroed, accumulated over micro-batches
+// with the loss divided by the step's trained tokens, and applied by kUpdate. Throws kNumerical
+// before the update when a loss or gradient is not finite, naming the step, the first bad parameter
+// and the step's samples; weights and moments are then untouched.
+StepResult run_step(models::Model& model, OptimizerState& optimizer,
+                    const std::vector<parallel::Action>& actions,
+                    std::span<const data::MicroBatch> micro_batches, const StepOptions& options);
+
+}  // namespace hone::trainer
