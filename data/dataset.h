@@ -1,5 +1,5 @@
-// From the recipe's `datasets:` to a token cache: rows are read, rendered, tokenized and masked once, by all cores, and
-// memory-mapped ever after.
+// From the recipe's `datasets:` to a token cache: rows are read, rendered, tokenized and masked
+// once, by all cores, and memory-mapped ever after.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ namespace hone::data {
 enum class RowFormat { kMessages, kShareGpt, kAlpaca, kPromptCompletion, kText };
 enum class BadRowPolicy { kError, kSkip };
 
-// One entry of `datasets:` or `eval_datasets:`. `path` is a JSONL or JSON file, or a folder with such files; `split`
-// picks by file name as the hub does ("train", "test").
+// One entry of `datasets:` or `eval_datasets:`. `path` is a JSONL or JSON file, or a folder with
+// such files; `split` picks by file name as the hub does ("train", "test").
 struct DatasetSource {
   std::filesystem::path path;
   RowFormat format = RowFormat::kMessages;
@@ -30,20 +30,22 @@ struct DatasetSource {
 };
 
 struct DatasetOptions {
-  int64_t max_length = 1024;          // longer rows are cut at the end and counted
-  bool assistant_only_loss = false;   // messages, sharegpt: train assistant turns only
-  bool completion_only_loss = true;   // prompt_completion, alpaca: train the completion only
-  std::string system_prompt;          // put before conversations that have no system turn
+  int64_t max_length = 1024;         // longer rows are cut at the end and counted
+  bool assistant_only_loss = false;  // messages, sharegpt: train assistant turns only
+  bool completion_only_loss = true;  // prompt_completion, alpaca: train the completion only
+  std::string system_prompt;         // put before conversations that have no system turn
   BadRowPolicy on_bad_row = BadRowPolicy::kError;
 };
 
 struct DatasetTotals {
-  int64_t num_rows = 0;            // kept
-  int64_t num_bad_rows = 0;        // skipped by on_bad_row: skip
-  int64_t num_tokens = 0;          // kept
+  int64_t num_rows = 0;      // kept
+  int64_t num_bad_rows = 0;  // skipped by on_bad_row: skip
+  int64_t num_tokens = 0;    // kept
   int64_t num_trained_tokens = 0;
   int64_t num_truncated_rows = 0, num_truncated_tokens = 0;
   int64_t num_untrained_rows = 0;  // rows whose labels are all masked; kept out of training
+  // Conversations made into one row an assistant turn, because the chat template rewrites history.
+  int64_t num_split_rows = 0;
 };
 
 // One tokenized row of a cache. `trained[i]` is nonzero where token i is a training target.
@@ -58,8 +60,9 @@ class TokenCache {
   static TokenCache open(const std::filesystem::path& folder);  // throws kBadInput if it is damaged
   int64_t num_rows() const;
   TokenRow row(int64_t index) const;
-  int64_t num_row_tokens(int64_t index) const;   // O(1), touches offsets only
-  int64_t num_row_trained(int64_t index) const;  // labels the row yields (a row's first token is never a label)
+  int64_t num_row_tokens(int64_t index) const;  // O(1), touches offsets only
+  int64_t num_row_trained(
+      int64_t index) const;  // labels the row yields (a row's first token is never a label)
   const DatasetTotals& totals() const;
   const std::string& key() const;  // SHA-256 of content, tokenizer, template and options
 
@@ -71,9 +74,10 @@ class TokenCache {
 // Called with the fraction done, from one thread at a time.
 using Progress = std::function<void(double fraction)>;
 
-// Opens the cache of these sources under `cache_root`, building it with all cores if it is not there. Throws kBadInput
-// with `path:line` and an excerpt for a bad row (unless skipped), an empty dataset, one without trained tokens, BOS
-// twice at the start, or no end-of-turn token among the trained ones.
+// Opens the cache of these sources under `cache_root`, building it with all cores if it is not
+// there. Throws kBadInput with `path:line` and an excerpt for a bad row (unless skipped), an empty
+// dataset, one without trained tokens, BOS twice at the start, or no end-of-turn token among the
+// trained ones.
 TokenCache prepare_dataset(const std::vector<DatasetSource>& sources, const DatasetOptions& options,
                            const Tokenizer& tokenizer, const std::filesystem::path& cache_root,
                            const Progress& progress = {});

@@ -1,4 +1,5 @@
-// The order of training: micro-batch i of step s is a pure function of (seed, s, i), whatever ran before.
+// The order of training: micro-batch i of step s is a pure function of (seed, s, i), whatever ran
+// before.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +19,24 @@ struct LoaderOptions {
   uint64_t seed = 42;
 };
 
-// Position p (a global count of packs, or of rows without packing) is epoch p / packs_per_epoch(epoch) ... A step takes
-// micro_batch_size * gradient_accumulation_steps positions; the last step of an epoch may take fewer, none is dropped.
-// Packing works on fixed windows of the epoch's row order: inside a window rows go, longest first, to the pack with the
-// least room that still holds them. Rows whose labels are all masked are left out.
+// Position p (a global count of packs, or of rows without packing) is epoch p /
+// packs_per_epoch(epoch) ... A step takes micro_batch_size * gradient_accumulation_steps positions;
+// the last step of an epoch may take fewer, none is dropped. Packing works on fixed windows of the
+// epoch's row order: inside a window rows go, longest first, to the pack with the least room that
+// still holds them. Rows whose labels are all masked are left out.
 class Loader {
  public:
   Loader(TokenCache cache, LoaderOptions options);
   int64_t num_steps_per_epoch(int64_t epoch) const;
-  // Number of micro-batches of this step (fewer than gradient_accumulation_steps only in an epoch's last step).
+  // Number of micro-batches of this step (fewer than gradient_accumulation_steps only in an epoch's
+  // last step).
   int64_t num_micro_batches(int64_t step) const;
   MicroBatch micro_batch(int64_t step, int64_t index) const;
   // Over all micro-batches of the step: the divisor of the loss.
   int64_t num_trained_tokens(int64_t step) const;
   double epoch_of_step(int64_t step) const;  // 1.25 = a quarter into the second epoch
+  // Packs of an epoch (rows without packing): what a step counts.
+  int64_t num_positions(int64_t epoch) const;
 
  private:
   struct Impl;
