@@ -1,0 +1,114 @@
+// Temporary folders and the git program as an oracle, for the tests of hub/.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+
+#include "core/error.h"
+#include "hub/push.h"
+#include "hub/store.h"
+
+namespace hone::hub {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "hone-hub-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline void write_text(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::filesystem::remove(path);
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+inline std::string read_text(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+struct Output {
+  int code = 0;
+  std::string text;
+};
+
+// Runs git on a repository, without any configuration but the repository's own.
+inline Output git(const std::filesystem::path& repo, const std::string& arguments) {
+  const std::string command = "GIT_CONFIG_NOSYSTEM=1 HOME=/nonexistent git --git-dir='" +
+                              repo.string() + "' " + arguments + " 2>&1";
+  FILE* pipe = ::popen(command.c_str(), "r");
+  Output output;
+  std::array<char, 4096> buffer;
+  while (const size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
+    output.text.append(buffer.data(), n);
+  }
+  const int status = ::pclose(pipe);
+  output.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return output;
+}
+
+// Runs `body` in another process and returns its wait status.
+inline int in_child(const std::function<void()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      body();
+    } catch (const core::Error& error) {
+      ::_exit(error.exit_code());
+    } catch (...) {
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+// The error `body` throws; fails the test when it throws none.
+inline core::Error error_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const core::Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no error was thrown";
+  return core::Error(core::ErrorKind::kInternal, {});
+}
+
+inline std::string weights_text(char fill) { return std::string(3000, fill); }
+
+// A folder that looks like a small model.
+inline void write_model(const std::filesystem::path& folder, char fill = 'w') {
+  write_text(folder / "config.json", "{\"model_type\": \"llama\"}\n");
+  write_text(folder / "tokenizer.json", "{}\n");
+  write_text(folder / "README.md", "# a model\n");
+  write_text(folder / "model.safetensors", weights_text(fill));
+}
+
+}  // namespace hone::hub
