@@ -87,7 +87,7 @@ ResolvedRepo resolve_repo(RepoKind kind, const std::string& id, const std::strin
                       (cache.empty() ? "(HOME is not set)" : cache.string()) + ": " + hit.reason,
               .hint = "`hone push DIR ID` or `hone import FILE.gguf ID` puts it into the local "
                       "hub; `hone pull` "
-                      "downloads it when an endpoint is set"});
+                      "from elsewhere needs an endpoint"});
 }
 
 }  // namespace

@@ -51,9 +51,9 @@ TEST_F(StoreTest, GitAgreesWithWhatWasCommitted) {
                    .author = {"Ada Lovelace", "ada@example.org"}})
           .commit;
   expect_sound();
-  EXPECT_EQ(
-      git(repo, "log --format='%H|%an|%ae|%s' main").text,
-      second + "|Ada Lovelace|ada@example.org|Second\n" + first + "|hone|hone@localhost|First title\n");
+  EXPECT_EQ(git(repo, "log --format='%H|%an|%ae|%s' main").text,
+            second + "|Ada Lovelace|ada@example.org|Second\n" + first +
+                "|hone|hone@localhost|First title\n");
   EXPECT_EQ(git(repo, "log -1 --format=%B " + first).text, "First title\n\nBody line.\n\n");
   EXPECT_EQ(git(repo, "show main:config.json").text, "{}\n");
   EXPECT_EQ(git(repo, "symbolic-ref HEAD").text, "refs/heads/main\n");
