@@ -29,30 +29,11 @@ void mark_span(const Encoding& encoding, Span span, std::vector<uint8_t>& traine
   }
 }
 
-// Templates often write a line break after the end-of-turn token, which the model never gets to
-// generate: the span is cut after that token.
-Span without_space_after_end(const std::string& text, const Encoding& encoding, Span span,
-                             const Tokenizer& tokenizer) {
-  size_t end = span.second;
-  while (end > span.first && is_space(text[end - 1])) --end;
-  if (end == span.second) return span;
-  const auto last =
-      std::find_if(encoding.offsets.begin(), encoding.offsets.end(),
-                   [&](const auto& o) { return o.second == end && o.first < o.second; });
-  if (last == encoding.offsets.end()) return span;
-  const int32_t id = encoding.ids[static_cast<size_t>(last - encoding.offsets.begin())];
-  return tokenizer.is_special(id) ? Span{span.first, end} : span;
-}
-
-MaskedTokens mask_chat(const RenderedChat& chat, bool cut_space, const Tokenizer& tokenizer) {
+MaskedTokens mask_chat(const RenderedChat& chat, const Tokenizer& tokenizer) {
   Encoding encoding = tokenizer.encode(chat.text, false);
   refuse_double_bos(encoding.ids, tokenizer);
   std::vector<uint8_t> trained(encoding.ids.size(), 0);
-  for (const Span& span : chat.trained) {
-    mark_span(encoding,
-              cut_space ? without_space_after_end(chat.text, encoding, span, tokenizer) : span,
-              trained);
-  }
+  for (const Span& span : chat.trained) mark_span(encoding, span, trained);
   return {std::move(encoding.ids), std::move(trained)};
 }
 
@@ -61,14 +42,14 @@ std::vector<MaskedTokens> tokenize_chat(const ChatRow& row, const DatasetOptions
   std::vector<MaskedTokens> result;
   const bool has_prompt = row.num_prompt_messages >= 0;
   if (has_prompt && options.completion_only_loss) {
-    result.push_back(mask_chat(render_completion_span(row, tokenizer), false, tokenizer));
+    result.push_back(mask_chat(render_completion_span(row, tokenizer), tokenizer));
   } else if (!has_prompt && options.assistant_only_loss) {
     for (const RenderedChat& chat : render_assistant_spans(row, tokenizer)) {
-      result.push_back(mask_chat(chat, true, tokenizer));
+      result.push_back(mask_chat(chat, tokenizer));
     }
   } else {
     const std::string text = tokenizer.render(row.messages, false, row.extra).text;
-    result.push_back(mask_chat({text, {{0, text.size()}}}, false, tokenizer));
+    result.push_back(mask_chat({text, {{0, text.size()}}}, tokenizer));
   }
   return result;
 }
