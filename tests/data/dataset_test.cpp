@@ -42,8 +42,8 @@ TEST_F(DatasetTest, TrainsAssistantTurnsWithTheirEndByPrefixRendering) {
 
 TEST_F(DatasetTest, GenerationSpansAndPrefixRenderingAgree) {
   const TempFolder other;
-  const Tokenizer prefix = make_chatml(folder_);
-  const Tokenizer spans = make_tokenizer(other, "qwen2", golden_template("qwen2_5_training"));
+  const Tokenizer prefix = make_tokenizer(folder_, "llama3", golden_template("llama3"));
+  const Tokenizer spans = make_tokenizer(other, "llama3", golden_template("llama3_training"));
   options_.assistant_only_loss = true;
   const TokenCache a = prepare(kTwoTurns, RowFormat::kMessages, prefix);
   const TokenCache b = prepare(kTwoTurns, RowFormat::kMessages, spans);
