@@ -1,5 +1,5 @@
-// A caching CPU allocator for LibTorch: big blocks are kept and mapped with huge pages, because a training step that maps
-// and unmaps its buffers spends up to a third of its time in the kernel.
+// A caching CPU allocator for LibTorch: big blocks are kept and mapped with huge pages, because a
+// training step that maps and unmaps its buffers spends up to a third of its time in the kernel.
 #pragma once
 
 #include <cstdint>

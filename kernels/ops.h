@@ -1,8 +1,9 @@
-// Coarse operators of a decoder with hand-written backward, as autograd functions. CPU tensors (float32, bfloat16) run on
-// our kernels, dispatched at run time to AVX-512, AVX2 or portable code; other devices run on ATen.
+// Coarse operators of a decoder with hand-written backward, as autograd functions. CPU tensors
+// (float32, bfloat16) run on our kernels, dispatched at run time to AVX-512, AVX2 or portable code;
+// other devices run on ATen.
 //
-// Shape legend: T tokens of all documents laid end to end, D hidden, H query heads, K key/value heads, N head dim,
-// F MLP width, V vocabulary, R LoRA rank.
+// Shape legend: T tokens of all documents laid end to end, D hidden, H query heads, K key/value
+// heads, N head dim, F MLP width, V vocabulary, R LoRA rank.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,8 +13,8 @@
 
 namespace hone::kernels {
 
-// A trainable or frozen tensor and where its gradient goes. `grad` (same shape, float32 or the weight's dtype) is
-// accumulated into; undefined = frozen.
+// A trainable or frozen tensor and where its gradient goes. `grad` (same shape, float32 or the
+// weight's dtype) is accumulated into; undefined = frozen.
 struct Weight {
   at::Tensor value;
   at::Tensor grad;
@@ -21,26 +22,29 @@ struct Weight {
   bool trainable() const { return grad.defined(); }
 };
 
-// A LoRA adapter of one linear slice: output columns [begin, begin + rows of b) of a fused projection.
+// A LoRA adapter of one linear slice: output columns [begin, begin + rows of b) of a fused
+// projection.
 struct Lora {
-  Weight a_RD;           // [R, in]
-  Weight b_OR;           // [out, R]
-  double scale = 1.0;    // lora_alpha / r
-  int64_t begin = 0;     // first output column it adds to
-  double dropout = 0.0;  // of its input; 0 outside training
+  Weight a_RD;                                  // [R, in]
+  Weight b_OR;                                  // [out, R]
+  double scale = 1.0;                           // lora_alpha / r
+  int64_t begin = 0;                            // first output column it adds to
+  double dropout = 0.0;                         // of its input; 0 outside training
   uint64_t dropout_seed = 0, dropout_step = 0;  // counter-based mask: (seed, stream, step, element)
   uint32_t dropout_stream = 0;
 };
 
 // y_TO = x_TD w_OD^T + b_O + sum of LoRA terms. Weight gradients are added straight into `grad`.
-at::Tensor linear(const at::Tensor& x_TD, const Weight& w_OD, const Weight& bias_O, const std::vector<Lora>& loras);
+at::Tensor linear(const at::Tensor& x_TD, const Weight& w_OD, const Weight& bias_O,
+                  const std::vector<Lora>& loras);
 
 // y = x * rsqrt(mean(x^2) + eps) * w, statistics in float32.
 at::Tensor rms_norm(const at::Tensor& x_TD, const Weight& w_D, double eps);
 
 // (h, y): h = x + residual, y = rms_norm(h). Saves one pass over memory.
-std::pair<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x_TD, const at::Tensor& residual_TD,
-                                               const Weight& w_D, double eps);
+std::pair<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x_TD,
+                                               const at::Tensor& residual_TD, const Weight& w_D,
+                                               double eps);
 
 // silu(gate) * up for the fused [T, 2F] projection, gate first.
 at::Tensor swiglu(const at::Tensor& gate_up_T2F);
@@ -48,12 +52,14 @@ at::Tensor swiglu(const at::Tensor& gate_up_T2F);
 struct AttentionShape {
   int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
   double scale = 1.0;
-  int64_t sliding_window = 0;  // 0: full causal; w: a query sees itself and the w-1 positions before it
+  int64_t sliding_window =
+      0;  // 0: full causal; w: a query sees itself and the w-1 positions before it
 };
 
-// Causal attention inside each document, with half-rotation RoPE applied to q and k. qkv_TC holds q|k|v side by side,
-// C = (H + 2K) * N. cos_TN2 / sin_TN2 are [T, N/2] tables gathered by position. Returns [T, H * N].
-// q_norm_N / k_norm_N (Qwen3): RMSNorm of every head before RoPE; undefined = none.
+// Causal attention inside each document, with half-rotation RoPE applied to q and k. qkv_TC holds
+// q|k|v side by side, C = (H + 2K) * N. cos_TN2 / sin_TN2 are [T, N/2] tables gathered by position.
+// Returns [T, H * N]. q_norm_N / k_norm_N (Qwen3): RMSNorm of every head before RoPE; undefined =
+// none.
 at::Tensor attention(const at::Tensor& qkv_TC, const at::Tensor& cos_TN2, const at::Tensor& sin_TN2,
                      const std::vector<int32_t>& cu_doc_lens, const AttentionShape& shape,
                      const Weight& q_norm_N, const Weight& k_norm_N, double norm_eps);
@@ -66,9 +72,10 @@ struct HeadLoss {
   at::Tensor grad_x_TD;  // d(loss_sum * loss_scale) / dx; undefined when want_grad is false
 };
 
-// Head projection and cross-entropy in row chunks, gradients computed in the forward, logits never whole; rows whose
-// label is -100 are skipped. loss_scale is 1 / (trained tokens of the step). Weight gradient goes to w_VD.grad.
-HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor& labels_T, double loss_scale,
-                   bool want_grad, const std::vector<Lora>& loras = {});
+// Head projection and cross-entropy in row chunks, gradients computed in the forward, logits never
+// whole; rows whose label is -100 are skipped. loss_scale is 1 / (trained tokens of the step).
+// Weight gradient goes to w_VD.grad.
+HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor& labels_T,
+                   double loss_scale, bool want_grad, const std::vector<Lora>& loras = {});
 
 }  // namespace hone::kernels

@@ -2,6 +2,7 @@
 // transposes.
 #include "kernels/gemm.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <omp.h>
 

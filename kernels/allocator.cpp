@@ -1,0 +1,162 @@
+#include "kernels/allocator.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/CPUAllocator.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "core/error.h"
+
+namespace hone::kernels {
+namespace {
+
+constexpr size_t kCachedFrom = size_t{256} << 10;
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kAlignment = 64;
+constexpr size_t kKeptAtLeast = size_t{1} << 30;  // a small working set is never trimmed
+
+// Sizes an eighth of an octave apart, so a block is at most 12.5 % larger than asked for; whole
+// pages from 2 MB.
+size_t size_class(size_t bytes) {
+  const size_t step = std::max<size_t>(std::bit_floor(bytes) / 8, 4096);
+  const size_t rounded = (bytes + step - 1) / step * step;
+  return rounded < kHugePage ? rounded : (rounded + kHugePage - 1) / kHugePage * kHugePage;
+}
+
+void* map_block(size_t bytes) {
+  if (bytes < kHugePage) return std::aligned_alloc(4096, bytes);
+  void* block = std::aligned_alloc(kHugePage, bytes);
+  if (block != nullptr) madvise(block, bytes, MADV_HUGEPAGE);
+  return block;
+}
+
+class BlockCache {
+ public:
+  void* take(size_t bytes) {
+    const size_t size = size_class(bytes);
+    const std::lock_guard lock(mutex_);
+    std::vector<void*>& free_blocks = free_[size];
+    void* block = nullptr;
+    if (!free_blocks.empty()) {
+      block = free_blocks.back();
+      free_blocks.pop_back();
+      stats_.cached_bytes -= static_cast<int64_t>(size);
+    } else {
+      block = map_block(size);
+      if (block == nullptr) {
+        release_locked();
+        block = map_block(size);
+      }
+      if (block == nullptr) {
+        core::fail(core::ErrorKind::kUnavailable,
+                   {.what = "out of memory",
+                    .got = std::to_string(size) + " bytes asked for",
+                    .hint = "lower micro_batch_size or max_length, or set gradient_checkpointing"});
+      }
+    }
+    live_[block] = size;
+    stats_.live_bytes += static_cast<int64_t>(size);
+    stats_.peak_live_bytes = std::max(stats_.peak_live_bytes, stats_.live_bytes);
+    return block;
+  }
+
+  // False if the block is none of ours.
+  bool give(void* block) {
+    const std::lock_guard lock(mutex_);
+    const auto found = live_.find(block);
+    if (found == live_.end()) return false;
+    const size_t size = found->second;
+    live_.erase(found);
+    stats_.live_bytes -= static_cast<int64_t>(size);
+    const int64_t limit =
+        std::max(static_cast<int64_t>(kKeptAtLeast), stats_.peak_live_bytes) - stats_.live_bytes;
+    if (stats_.cached_bytes + static_cast<int64_t>(size) > limit) {
+      std::free(block);
+    } else {
+      free_[size].push_back(block);
+      stats_.cached_bytes += static_cast<int64_t>(size);
+    }
+    return true;
+  }
+
+  void release() {
+    const std::lock_guard lock(mutex_);
+    release_locked();
+  }
+
+  AllocatorStats stats() {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+
+ private:
+  void release_locked() {
+    for (auto& [size, blocks] : free_) {
+      for (void* block : blocks) std::free(block);
+      blocks.clear();
+    }
+    stats_.cached_bytes = 0;
+  }
+
+  std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;  // by size class
+  std::unordered_map<void*, size_t> live_;
+  AllocatorStats stats_;
+};
+
+// LibTorch keeps a pointer to the allocator for the life of the process, and tensors with static
+// storage are freed after other statics: the cache is never destroyed.
+BlockCache& cache() {
+  static auto* const blocks = new BlockCache;
+  return *blocks;
+}
+
+void free_small(void* block) { std::free(block); }
+void free_cached(void* block) { cache().give(block); }
+void free_any(void* block) {
+  if (!cache().give(block)) std::free(block);
+}
+
+class CachingAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    const c10::Device cpu(c10::DeviceType::CPU);
+    if (bytes == 0) return {nullptr, nullptr, &free_small, cpu};
+    if (bytes >= kCachedFrom) {
+      void* block = cache().take(bytes);
+      return {block, block, &free_cached, cpu};
+    }
+    void* block = nullptr;
+    if (posix_memalign(&block, kAlignment, bytes) != 0) {
+      core::fail(core::ErrorKind::kUnavailable,
+                 {.what = "out of memory", .got = std::to_string(bytes) + " bytes asked for"});
+    }
+    return {block, block, &free_small, cpu};
+  }
+  // Raw pointers come back without their size.
+  c10::DeleterFnPtr raw_deleter() const override { return &free_any; }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    std::memcpy(to, from, bytes);
+  }
+};
+
+}  // namespace
+
+void install_caching_allocator() {
+  static auto* const allocator = new CachingAllocator;
+  c10::SetCPUAllocator(allocator, /*priority=*/1);
+}
+
+void release_cached_memory() { cache().release(); }
+
+AllocatorStats allocator_stats() { return cache().stats(); }
+
+}  // namespace hone::kernels

@@ -1,0 +1,101 @@
+#include "core/error.h"
+#include "kernels/autograd.h"
+#include "kernels/gemm.h"
+#include "kernels/lora.h"
+#include "kernels/parallel.h"
+#include "kernels/reference.h"
+
+namespace hone::kernels {
+namespace {
+
+constexpr int64_t kLogitBytes = int64_t{200} << 20;
+constexpr int64_t kMinChunkRows =
+    256;  // fewer rows cost more in the product than they save in memory
+
+int64_t chunk_rows(int64_t vocab) {
+  return std::max<int64_t>(kLogitBytes / (vocab * static_cast<int64_t>(sizeof(float))),
+                           kMinChunkRows);
+}
+
+// Logits in place become gradients (if wanted); returns the summed loss, rows added in order.
+double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, double loss_scale,
+                     bool want_grad) {
+  const int64_t rows = logits.size(0), vocab = logits.size(1);
+  std::vector<double> losses(static_cast<size_t>(rows));
+  for_element_type(logits, [&]<typename T>(T*) {
+    for_tasks(rows, [&](int64_t row, int) {
+      typed<T>(cpu_kernels())
+          .cross_entropy(data<T>(logits) + row * vocab, data<int64_t>(labels) + row, 1, vocab,
+                         static_cast<float>(loss_scale), want_grad,
+                         losses.data() + static_cast<size_t>(row));
+    });
+  });
+  double sum = 0;
+  for (const double loss : losses) sum += loss;
+  return sum;
+}
+
+struct Head {
+  const Weight& w;
+  const std::vector<Lora>& loras;
+  double loss_scale;
+  bool want_grad;
+};
+
+// Loss of some rows; their input gradients go to dx.
+double chunk_loss(const Head& head, const at::Tensor& x, const at::Tensor& labels,
+                  const at::Tensor& dx) {
+  at::Tensor logits = matmul_nt(x, head.w.value), down;
+  if (!head.loras.empty()) {
+    down = lora_down(x, head.loras);
+    add_lora(logits, down, head.loras);
+  }
+  const double loss = cross_entropy(logits, labels, head.loss_scale, head.want_grad);
+  if (!head.want_grad) return loss;
+  at::Tensor dx_chunk = matmul_nn(logits, head.w.value);
+  if (head.w.trainable()) add_matmul_tn(head.w.grad, logits, x);
+  if (!head.loras.empty()) lora_backward(logits, x, down, head.loras, dx_chunk);
+  at::Tensor target = dx;
+  target.copy_(dx_chunk);
+  return loss;
+}
+
+void check_labels(const at::Tensor& labels, int64_t vocab) {
+  if (labels.numel() == 0) return;
+  const int64_t low = labels.min().item<int64_t>(), high = labels.max().item<int64_t>();
+  if (low >= 0 && high < vocab) return;
+  core::fail(core::ErrorKind::kBadInput,
+             {.what = "label outside the vocabulary",
+              .got = std::to_string(low < 0 ? low : high),
+              .expected = "-100, or 0 to " + std::to_string(vocab - 1)});
+}
+
+}  // namespace
+
+HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor& labels_T,
+                   double loss_scale, bool want_grad, const std::vector<Lora>& loras) {
+  if (!has_cpu_kernels(x_TD)) {
+    return reference::head_loss(x_TD, w_VD, labels_T, loss_scale, want_grad, loras);
+  }
+  const at::NoGradGuard no_grad;
+  const int64_t vocab = w_VD.value.size(0);
+  const at::Tensor rows = labels_T.ne(-100).nonzero().view(-1);
+  const at::Tensor labels = labels_T.index_select(0, rows);
+  check_labels(labels, vocab);
+  const bool all = rows.numel() == x_TD.size(0);
+  const at::Tensor x = all ? x_TD.detach().contiguous() : x_TD.detach().index_select(0, rows);
+  const at::Tensor dx = want_grad ? at::empty_like(x) : at::Tensor();
+  const Head head{w_VD, loras, loss_scale, want_grad};
+  HeadLoss result;
+  const int64_t step = chunk_rows(vocab);
+  for (int64_t begin = 0; begin < x.size(0); begin += step) {
+    const int64_t count = std::min(step, x.size(0) - begin);
+    result.loss_sum += chunk_loss(head, x.narrow(0, begin, count), labels.narrow(0, begin, count),
+                                  want_grad ? dx.narrow(0, begin, count) : at::Tensor());
+  }
+  if (!want_grad) return result;
+  result.grad_x_TD = all ? dx : at::zeros_like(x_TD).index_copy_(0, rows, dx);
+  return result;
+}
+
+}  // namespace hone::kernels
