@@ -1,0 +1,200 @@
+#include "trainer/checkpoint.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "kernels/optimizer.h"
+#include "trainer/model_files.h"
+#include "trainer/numerical.h"
+#include "trainer/state_files.h"
+
+namespace hone::trainer {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::string_view kPrefix = "checkpoint-";
+constexpr std::string_view kTemporarySuffix = ".tmp";
+
+// The step of a folder name "checkpoint-N" without leading zeros, nullopt for every other name.
+std::optional<int64_t> step_of_name(const std::string& name) {
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const std::string digits = name.substr(kPrefix.size());
+  int64_t step = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
+  if (error != std::errc{} || end != digits.data() + digits.size() ||
+      std::to_string(step) != digits) {
+    return std::nullopt;
+  }
+  return step;
+}
+
+// A folder that vanishes unless it is published.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {
+    core::remove_tree(path_);
+    core::make_folders(path_);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;  // the error that led here is the one to report
+    if (!published_) fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+
+  void publish(const fs::path& final_path) {
+    core::fsync_folder(path_);
+    if (fs::exists(final_path)) {
+      replace(final_path);
+    } else {
+      core::rename_durable(path_, final_path);
+      published_ = true;
+    }
+  }
+
+ private:
+  // Swaps the two folders in one step where the file system can; what path_ then holds is removed
+  // with this object.
+  void replace(const fs::path& final_path) {
+    if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, final_path.c_str(), RENAME_EXCHANGE) == 0) {
+      core::fsync_folder(final_path.parent_path());
+      return;
+    }
+    const fs::path replaced = final_path.string() + ".old" + std::string(kTemporarySuffix);
+    core::remove_tree(replaced);
+    core::rename_durable(final_path, replaced);
+    core::rename_durable(path_, final_path);
+    published_ = true;
+    core::remove_tree(replaced);
+  }
+
+  fs::path path_;
+  bool published_ = false;
+};
+
+bool is_finite(const at::Tensor& flat) {
+  return !flat.defined() || flat.numel() == 0 || std::isfinite(kernels::sum_of_squares(flat));
+}
+
+// A finite gradient can still push a weight or moment past the largest float: such a state must not
+// replace a good one.
+void require_finite(const CheckpointSource& source) {
+  for (size_t i = 0; i < source.model.stages.size(); ++i) {
+    if (is_finite(source.model.stages[i].trainable) && is_finite(source.optimizer.exp_avg[i]) &&
+        is_finite(source.optimizer.exp_avg_sq[i])) {
+      continue;
+    }
+    fail_not_finite(source.model,
+                    "weights or moments of " + source.model.stages[i].name +
+                        " are not finite after step " + std::to_string(source.state.step),
+                    std::nan(""), {});
+  }
+}
+
+// Renamed first, so that an interrupted deletion leaves a temporary folder and no damaged
+// checkpoint.
+void delete_checkpoint(const fs::path& path) {
+  const fs::path doomed = path.string() + std::string(kTemporarySuffix);
+  core::remove_tree(doomed);
+  core::rename_durable(path, doomed);
+  core::remove_tree(doomed);
+}
+
+bool is_stale(const fs::directory_entry& entry) {
+  const std::string name = entry.path().filename().string();
+  if (!name.ends_with(kTemporarySuffix)) return false;
+  return entry.is_directory() ? name.starts_with(kPrefix) : name.starts_with(".");
+}
+
+}  // namespace
+
+fs::path save_checkpoint(const fs::path& output_dir, const CheckpointSource& source) {
+  require_finite(source);
+  const fs::path final_path =
+      output_dir / (std::string(kPrefix) + std::to_string(source.state.step));
+  TemporaryFolder folder(final_path.string() + std::string(kTemporarySuffix));
+  write_model_files(folder.path(), source.model, source.model_folder, source.save_dtype);
+  write_state(folder.path(), source.model, source.optimizer, source.state,
+              exactly_saved(source.model, source.save_dtype));
+  write_manifest(
+      folder.path(),
+      {.step = source.state.step, .identity = source.identity, .files = list_files(folder.path())});
+  core::fsync_folder(folder.path() / kStateFolder);
+  folder.publish(final_path);
+  return final_path;
+}
+
+Manifest verify_checkpoint(const fs::path& checkpoint) {
+  if (!fs::is_directory(checkpoint)) {
+    core::fail(core::ErrorKind::kMissingInput, {.what = "no such checkpoint", .where = checkpoint});
+  }
+  Manifest manifest = read_manifest(checkpoint);
+  verify_files(checkpoint, manifest);
+  return manifest;
+}
+
+std::optional<fs::path> find_resumable(const fs::path& output_dir,
+                                       std::vector<std::string>* damaged) {
+  auto checkpoints = list_checkpoints(output_dir);
+  std::ranges::reverse(checkpoints);
+  for (const auto& [step, path] : checkpoints) {
+    try {
+      verify_checkpoint(path);
+      return path;
+    } catch (const core::Error& error) {
+      spdlog::warn("skipping damaged {}: {}", path.string(), error.what());
+      if (damaged != nullptr) damaged->push_back(path.string() + ": " + error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+TrainerState load_checkpoint(const fs::path& checkpoint, models::Model& model,
+                             OptimizerState& optimizer) {
+  return read_state(checkpoint, model, optimizer);
+}
+
+std::vector<std::pair<int64_t, fs::path>> list_checkpoints(const fs::path& output_dir) {
+  std::vector<std::pair<int64_t, fs::path>> checkpoints;
+  if (!fs::is_directory(output_dir)) return checkpoints;
+  for (const auto& entry : fs::directory_iterator(output_dir)) {
+    const auto step = step_of_name(entry.path().filename().string());
+    if (step && entry.is_directory()) checkpoints.emplace_back(*step, entry.path());
+  }
+  std::ranges::sort(checkpoints);
+  return checkpoints;
+}
+
+void delete_old_checkpoints(const fs::path& output_dir, const fs::path& newest, int64_t limit) {
+  auto checkpoints = list_checkpoints(output_dir);
+  if (limit <= 0 || static_cast<int64_t>(checkpoints.size()) <= limit) return;
+  verify_checkpoint(newest);
+  const int64_t newest_step = step_of_name(newest.filename().string()).value_or(0);
+  std::ranges::stable_partition(checkpoints, [&](const auto& c) { return c.first > newest_step; });
+  size_t num_left = checkpoints.size();
+  for (const auto& [step, path] : checkpoints) {
+    if (num_left <= static_cast<size_t>(limit)) break;
+    if (step == newest_step) continue;
+    delete_checkpoint(path);
+    --num_left;
+  }
+}
+
+void remove_stale_temporaries(const fs::path& output_dir) {
+  if (!fs::is_directory(output_dir)) return;
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(output_dir)) {
+    if (is_stale(entry)) stale.push_back(entry.path());
+  }
+  for (const fs::path& path : stale) core::remove_tree(path);
+}
+
+}  // namespace hone::trainer

@@ -1,0 +1,108 @@
+#include "trainer/model_files.h"
+
+#include <array>
+#include <map>
+
+#include "core/files.h"
+#include "core/json.h"
+#include "formats/safetensors.h"
+#include "formats/weight_files.h"
+
+namespace hone::trainer {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::array kConfigFiles{"config.json", "generation_config.json"};
+constexpr std::array kTokenizerFiles{"tokenizer.json",
+                                     "tokenizer_config.json",
+                                     "special_tokens_map.json",
+                                     "added_tokens.json",
+                                     "vocab.json",
+                                     "merges.txt",
+                                     "tokenizer.model",
+                                     "chat_template.jinja",
+                                     "chat_template.json"};
+
+// safetensors names to the ones config.json uses.
+std::string config_dtype(const std::string& save_dtype) {
+  static const std::map<std::string, std::string> kNames{
+      {"F32", "float32"}, {"F16", "float16"}, {"BF16", "bfloat16"}};
+  const auto found = kNames.find(save_dtype);
+  return found == kNames.end() ? save_dtype : found->second;
+}
+
+void write_config(const fs::path& from, const fs::path& to, const std::string& save_dtype) {
+  core::Json config = core::read_json_file(from);
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    if (!save_dtype.empty() && config.contains(key)) config[key] = config_dtype(save_dtype);
+  }
+  core::write_file_atomic(to, core::dump_json(config));
+}
+
+void copy_if_there(const fs::path& from_folder, const fs::path& to_folder, const char* name) {
+  if (fs::exists(from_folder / name)) core::copy_file_durable(from_folder / name, to_folder / name);
+}
+
+void write_weights(const fs::path& folder, const std::vector<models::NamedTensor>& tensors,
+                   const std::string& stem) {
+  std::vector<formats::TensorSpec> specs;
+  std::map<std::string, const models::NamedTensor*> by_name;
+  for (const models::NamedTensor& tensor : tensors) {
+    specs.push_back({tensor.name, formats::parse_dtype(tensor.dtype, tensor.name), tensor.shape});
+    by_name[tensor.name] = &tensor;
+  }
+  const formats::ShardPlan plan = formats::plan_shards(specs, formats::kDefaultShardBytes, stem);
+  for (const auto& shard : plan.shards) {
+    formats::SafetensorsWriter writer(folder / shard.file_name,
+                                      formats::plan_safetensors(shard.tensors));
+    for (const formats::TensorSpec& spec : shard.tensors) {
+      const at::Tensor value = by_name.at(spec.name)->get();
+      writer.write(spec.name,
+                   {static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
+    }
+    writer.commit();
+  }
+  if (plan.has_index) {
+    core::write_file_atomic(folder / (stem + ".safetensors.index.json"),
+                            formats::shard_index_json(plan));
+  }
+}
+
+}  // namespace
+
+void write_model_files(const fs::path& folder, const models::Model& model,
+                       const fs::path& model_folder, const std::string& save_dtype) {
+  const auto tensors = models::tensors_to_save(model, save_dtype);
+  if (model.adapter.enabled()) {
+    write_weights(folder, tensors, "adapter_model");
+    core::write_file_atomic(
+        folder / "adapter_config.json",
+        core::dump_json(models::adapter_config_json(model.adapter, model.spec)));
+  } else {
+    write_weights(folder, tensors, "model");
+    for (const char* name : kConfigFiles) {
+      if (!fs::exists(model_folder / name)) continue;
+      write_config(model_folder / name, folder / name,
+                   name == std::string("config.json") ? save_dtype : "");
+    }
+  }
+  for (const char* name : kTokenizerFiles) copy_if_there(model_folder, folder, name);
+}
+
+std::set<std::string> exactly_saved(const models::Model& model, const std::string& save_dtype) {
+  std::map<std::string, std::vector<int64_t>> trainable;
+  for (const models::Stage& stage : model.stages) {
+    for (const models::Parameter& parameter : stage.parameters) {
+      if (parameter.grad.defined()) trainable[parameter.name] = parameter.shape;
+    }
+  }
+  std::set<std::string> names;
+  for (const models::NamedTensor& tensor : models::tensors_to_save(model, save_dtype)) {
+    const auto found = trainable.find(tensor.name);
+    if (found != trainable.end() && found->second == tensor.shape && tensor.dtype == "F32")
+      names.insert(tensor.name);
+  }
+  return names;
+}
+
+}  // namespace hone::trainer

@@ -1,0 +1,100 @@
+#include "trainer/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <sstream>
+
+#include "core/log.h"
+#include "core/text.h"
+
+namespace hone::trainer {
+namespace {
+
+constexpr size_t kBarWidth = 24;
+constexpr std::chrono::milliseconds kRedrawInterval{100};
+
+std::string bar(double fraction) {
+  std::string text(kBarWidth, ' ');
+  const auto filled = static_cast<size_t>(std::clamp(fraction, 0.0, 1.0) * kBarWidth);
+  std::fill_n(text.begin(), std::min(filled, text.size()), '#');
+  return "[" + text + "]";
+}
+
+}  // namespace
+
+double seconds_since_process_start() {
+  // Field 22 of stat: start time in clock ticks since boot. The second field may hold blanks, so
+  // count after its ')'.
+  std::ifstream stat("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  const size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos) return 0;
+  std::istringstream fields(text.substr(name_end + 1));
+  std::string skipped;
+  for (int field = 3; field < 22; ++field) fields >> skipped;
+  double start_ticks = 0;
+  fields >> start_ticks;
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) -
+         start_ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+Progress::Progress(int64_t first_step, int64_t max_steps)
+    : on_terminal_(::isatty(STDERR_FILENO) != 0),
+      first_step_(first_step),
+      max_steps_(max_steps),
+      start_(std::chrono::steady_clock::now()) {}
+
+Progress::~Progress() {
+  if (bar_visible_) std::fputc('\n', stderr);
+}
+
+std::string Progress::time_left(int64_t step) const {
+  if (step <= first_step_) return "?";
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
+  const double a_step = passed.count() / static_cast<double>(step - first_step_);
+  return core::format_duration(a_step * static_cast<double>(max_steps_ - step));
+}
+
+void Progress::draw(const std::string& text) {
+  // \r and "erase to end of line": the bar is redrawn in place.
+  std::fprintf(stderr, "\r%s\x1b[K", text.c_str());
+  std::fflush(stderr);
+  bar_visible_ = true;
+  last_drawn_ = std::chrono::steady_clock::now();
+}
+
+void Progress::step_done(int64_t step, double loss, double tokens_per_second) {
+  if (!on_terminal_) return;
+  if (step < max_steps_ && std::chrono::steady_clock::now() - last_drawn_ < kRedrawInterval) return;
+  const double fraction =
+      static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, max_steps_));
+  draw(fmt::format("{} {}/{}  loss {:.4f}  {:.0f} tokens/s  {} left", bar(fraction), step,
+                   max_steps_, loss, tokens_per_second, time_left(step)));
+}
+
+void Progress::evaluating(double fraction) {
+  if (!on_terminal_) return;
+  if (fraction < 1 && std::chrono::steady_clock::now() - last_drawn_ < kRedrawInterval) return;
+  draw(fmt::format("{} evaluating", bar(fraction)));
+}
+
+void Progress::row_logged(const TrainRow& row) {
+  if (on_terminal_) return;
+  spdlog::info("step {}/{}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.0f} tokens/s  {} left",
+               row.step, max_steps_, row.loss, row.learning_rate, row.grad_norm,
+               row.tokens_per_second, time_left(row.step));
+}
+
+void Progress::message(const std::string& text) {
+  if (bar_visible_) std::fputs("\r\x1b[K", stderr);
+  bar_visible_ = false;
+  spdlog::info("{}", text);
+}
+
+}  // namespace hone::trainer

@@ -1,0 +1,70 @@
+#include "trainer/run_file.h"
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+
+namespace hone::trainer {
+namespace {
+
+using core::Json;
+
+Json optional_number(const std::optional<double>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+}  // namespace
+
+int64_t parameter_bytes(const models::Model& model) {
+  int64_t bytes = 0;
+  for (const models::Stage& stage : model.stages) {
+    for (const models::Parameter& parameter : stage.parameters) {
+      bytes += static_cast<int64_t>(parameter.value.nbytes());
+      const bool has_copy = parameter.grad.defined() && model.compute_dtype != at::kFloat;
+      if (has_copy)
+        bytes +=
+            parameter.value.numel() * static_cast<int64_t>(at::elementSize(model.compute_dtype));
+    }
+  }
+  return bytes;
+}
+
+RunFile::RunFile(const std::filesystem::path& path, const Json& run_info,
+                 const models::Model& model, const OptimizerState& optimizer,
+                 const parallel::Layout& layout)
+    : path_(path), json_(run_info.is_object() ? run_info : Json::object()) {
+  json_["layout"] = parallel::layout_to_json(layout);
+  json_["num_parameters"] = models::num_parameters(model);
+  json_["num_trainable"] = models::num_trainable(model);
+  json_["param_bytes"] = Json::array({parameter_bytes(model)});
+  json_["optimizer_bytes"] = Json::array({optimizer_bytes(optimizer)});
+  json_["outcome"] = Json{{"status", "running"}};
+  write();
+}
+
+void RunFile::set_startup_seconds(double seconds) {
+  json_["startup_seconds"] = seconds;
+  write();
+}
+
+void RunFile::finish(const TrainResult& result) {
+  json_["outcome"] = Json{{"status", result.stopped_by_signal ? "stopped" : "finished"},
+                          {"step", result.step},
+                          {"loss", result.last_loss},
+                          {"first_eval_loss", optional_number(result.first_eval_loss)},
+                          {"last_eval_loss", optional_number(result.last_eval_loss)}};
+  write();
+}
+
+void RunFile::fail(int64_t step, const std::string& message) {
+  json_["outcome"] = Json{{"status", "failed"}, {"step", step}, {"error", message}};
+  try {
+    write();
+  } catch (const core::Error& error) {
+    spdlog::warn("run.json does not tell of the failure: {}", error.what());
+  }
+}
+
+void RunFile::write() const { core::write_file_atomic(path_, core::dump_json(json_)); }
+
+}  // namespace hone::trainer

@@ -1,0 +1,39 @@
+// run.json: what was run, where, and how it ended.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "core/json.h"
+#include "models/model.h"
+#include "parallel/layout.h"
+#include "trainer/optimizer.h"
+#include "trainer/options.h"
+#include "trainer/train.h"
+
+namespace hone::trainer {
+
+// Bytes of weights one rank keeps between steps: float32 masters and frozen weights, and the
+// compute copies of masters when the compute dtype is another.
+int64_t parameter_bytes(const models::Model& model);
+
+// Adds to a recipe's run_info what the trainer knows, and writes it at every change of the outcome:
+// a reader always finds the last one.
+class RunFile {
+ public:
+  // Outcome "running".
+  RunFile(const std::filesystem::path& path, const core::Json& run_info, const models::Model& model,
+          const OptimizerState& optimizer, const parallel::Layout& layout);
+  void set_startup_seconds(double seconds);
+  void finish(const TrainResult& result);  // "finished" or "stopped"
+  void fail(
+      int64_t step,
+      const std::string& message);  // "failed"; never throws: the first error is the one to show
+
+ private:
+  void write() const;
+  std::filesystem::path path_;
+  core::Json json_;
+};
+
+}  // namespace hone::trainer

@@ -1,0 +1,227 @@
+#include "trainer/train.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "parallel/schedule.h"
+#include "trainer/checkpoint.h"
+#include "trainer/evaluate.h"
+#include "trainer/identity.h"
+#include "trainer/metrics.h"
+#include "trainer/model_files.h"
+#include "trainer/progress.h"
+#include "trainer/run_file.h"
+#include "trainer/schedule.h"
+#include "trainer/signals.h"
+#include "trainer/step.h"
+
+namespace hone::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+
+// Checked before anything is written: an identity error leaves the output folder as it was.
+TrainerState start_state(const TrainInputs& inputs, const TrainOptions& options,
+                         OptimizerState& optimizer, int64_t horizon) {
+  if (!inputs.resume_from) return {.horizon = horizon};
+  const fs::path& checkpoint = *inputs.resume_from;
+  check_identity(read_manifest(checkpoint).identity, options.identity, checkpoint);
+  TrainerState state = load_checkpoint(checkpoint, inputs.model, optimizer);
+  if (state.horizon != horizon) {
+    spdlog::warn(
+        "the learning rate schedule now ends at step {}, it was {}: set scheduler_steps to keep it",
+        horizon, state.horizon);
+  }
+  state.horizon = horizon;
+  spdlog::info("resuming from {} at step {}", checkpoint.string(), state.step);
+  return state;
+}
+
+// Rows of the checkpoint's own step that came only because the run ended there are not rows of a
+// run that goes on.
+std::optional<ResumePoint> resume_point(const TrainInputs& inputs, const TrainOptions& options,
+                                        int64_t step) {
+  if (!inputs.resume_from) return std::nullopt;
+  const bool goes_on = step < options.max_steps;
+  return ResumePoint{.step = step,
+                     .keep_train_row = !goes_on || is_due(step, options.logging_steps),
+                     .keep_eval_row = !goes_on || step == 0 || is_due(step, options.eval_steps)};
+}
+
+class Run {
+ public:
+  Run(const TrainInputs& inputs, const TrainOptions& options)
+      : inputs_(inputs),
+        options_(options),
+        rate_(make_learning_rate(options.schedule, options.max_steps)),
+        optimizer_(make_optimizer_state(inputs.model)),
+        stages_(describe_stages(inputs.model)),
+        state_(start_state(inputs, options, optimizer_, rate_.horizon)),
+        metrics_(options.output_dir / "metrics.jsonl", resume_point(inputs, options, state_.step)),
+        run_file_(options.output_dir / "run.json", options.run_info, inputs.model, optimizer_,
+                  layout_),
+        progress_(state_.step, options.max_steps) {
+    if (inputs.resume_from) saved_step_ = state_.step;
+    result_.first_eval_loss = state_.first_eval_loss;
+  }
+
+  TrainResult train() {
+    try {
+      loop();
+      result_.step = state_.step;
+      if (!result_.stopped_by_signal) {
+        write_model_files(options_.output_dir, inputs_.model, inputs_.model_folder,
+                          options_.save_dtype);
+      }
+      run_file_.finish(result_);
+    } catch (const std::exception& error) {
+      run_file_.fail(state_.step, error.what());
+      throw;
+    }
+    return result_;
+  }
+
+ private:
+  void loop() {
+    evaluate_if_due();
+    while (state_.step < options_.max_steps && !signals_.requested()) {
+      step();
+      log_if_due();
+      evaluate_if_due();
+      if (is_due(state_.step, options_.save_steps)) save();
+    }
+    result_.stopped_by_signal = signals_.requested() && state_.step < options_.max_steps;
+    save();
+    if (result_.stopped_by_signal) {
+      progress_.message("stopped by signal " + std::to_string(signals_.number()) + " after step " +
+                        std::to_string(state_.step) + "; go on with --resume");
+    }
+  }
+
+  void note_first_forward() {
+    if (startup_noted_) return;
+    startup_noted_ = true;
+    run_file_.set_startup_seconds(seconds_since_process_start());
+  }
+
+  void step() {
+    const auto start = Clock::now();
+    std::vector<data::MicroBatch> micro_batches;
+    for (int64_t i = 0; i < inputs_.train_data.num_micro_batches(state_.step); ++i) {
+      micro_batches.push_back(inputs_.train_data.micro_batch(state_.step, i));
+    }
+    const auto actions =
+        parallel::make_step(stages_, layout_, 0,
+                            {.num_micro_batches = static_cast<int64_t>(micro_batches.size()),
+                             .recompute = options_.gradient_checkpointing});
+    note_first_forward();
+    last_step_ = run_step(inputs_.model, optimizer_, actions, micro_batches,
+                          {.step = state_.step,
+                           .seed = options_.seed,
+                           .learning_rate = rate_.at(state_.step),
+                           .optimizer = options_.optimizer});
+    ++state_.step;
+    state_.num_tokens += last_step_.num_tokens;
+    state_.loss_sum += last_step_.loss_sum;
+    state_.loss_tokens += last_step_.num_trained_tokens;
+    row_tokens_ += last_step_.num_tokens;
+    row_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+    result_.last_loss = last_step_.loss_sum /
+                        static_cast<double>(std::max<int64_t>(1, last_step_.num_trained_tokens));
+    progress_.step_done(state_.step, result_.last_loss,
+                        static_cast<double>(row_tokens_) / row_seconds_);
+  }
+
+  // The last step gets a row in any case; unless one is due there the counters go on as if it had
+  // none, so that a run that is prolonged later has the rows of one that was never interrupted.
+  void log_if_due() {
+    const bool due = is_due(state_.step, options_.logging_steps);
+    if (!due && state_.step != options_.max_steps) return;
+    const TrainRow row{
+        .step = state_.step,
+        .loss = state_.loss_sum / static_cast<double>(std::max<int64_t>(1, state_.loss_tokens)),
+        .learning_rate = rate_.at(state_.step - 1),
+        .grad_norm = last_step_.grad_norm,
+        .num_tokens = state_.num_tokens,
+        .tokens_per_second = static_cast<double>(row_tokens_) / row_seconds_};
+    metrics_.append(train_row_json(row));
+    progress_.row_logged(row);
+    if (!due) return;
+    state_.loss_sum = 0;
+    state_.loss_tokens = 0;
+    row_tokens_ = 0;
+    row_seconds_ = 0;
+  }
+
+  bool evaluation_is_due() const {
+    if (inputs_.eval_data == nullptr || metrics_.has_eval_row(state_.step)) return false;
+    return state_.step == 0 || state_.step == options_.max_steps ||
+           is_due(state_.step, options_.eval_steps);
+  }
+
+  void evaluate_if_due() {
+    if (!evaluation_is_due()) return;
+    note_first_forward();
+    const auto evaluated =
+        evaluate(inputs_.model, *inputs_.eval_data,
+                 {.progress = [&](double fraction) { progress_.evaluating(fraction); },
+                  .should_stop =
+             [&] { return signals_.requested() && state_.step < options_.max_steps; }});
+    if (!evaluated) return;  // its row is made when the run goes on
+    metrics_.append(eval_row_json(state_.step, evaluated->loss));
+    progress_.message(fmt::format("step {}: held-out loss {:.4f}, perplexity {:.3f}", state_.step,
+                                  evaluated->loss, evaluated->perplexity));
+    if (state_.step == 0) state_.first_eval_loss = result_.first_eval_loss = evaluated->loss;
+    result_.last_eval_loss = evaluated->loss;
+  }
+
+  void save() {
+    if (saved_step_ == state_.step) return;
+    metrics_.sync();
+    const fs::path path =
+        save_checkpoint(options_.output_dir, {.model = inputs_.model,
+                                              .optimizer = optimizer_,
+                                              .state = state_,
+                                              .model_folder = inputs_.model_folder,
+                                              .save_dtype = options_.save_dtype,
+                                              .identity = options_.identity});
+    saved_step_ = state_.step;
+    progress_.message("saved " + path.string());
+    delete_old_checkpoints(options_.output_dir, path, options_.save_total_limit);
+  }
+
+  const TrainInputs& inputs_;
+  const TrainOptions& options_;
+  const parallel::Layout layout_;
+  const LearningRate rate_;
+  OptimizerState optimizer_;
+  const std::vector<parallel::StageDescriptor> stages_;
+  TrainerState state_;
+  MetricsFile metrics_;
+  RunFile run_file_;
+  Progress progress_;
+  StopSignals signals_;
+  StepResult last_step_;
+  TrainResult result_;
+  int64_t saved_step_ = -1;
+  int64_t row_tokens_ = 0;  // since the row before, for its speed
+  double row_seconds_ = 0;
+  bool startup_noted_ = false;
+};
+
+}  // namespace
+
+TrainResult train(const TrainInputs& inputs, const TrainOptions& options) {
+  core::make_folders(options.output_dir);
+  remove_stale_temporaries(options.output_dir);
+  return Run(inputs, options).train();
+}
+
+}  // namespace hone::trainer
