@@ -81,6 +81,12 @@ TEST(TemplateTest, PrintsValuesAsPythonDoes) {
             "True None 1e+20 [1, 'a'] {'k': 0.5}");
 }
 
+TEST(TemplateTest, NoneIsNotIterable) {
+  EXPECT_EQ(
+      render("{{ tools is iterable }} {{ [] is iterable }} {{ nothing is iterable }}", user("")),
+      "False True True");
+}
+
 TEST(TemplateTest, TextHoldingAnyCharacterKeepsItsGenerationSpans) {
   const TempFolder folder;
   const Tokenizer tokenizer = make_tokenizer(

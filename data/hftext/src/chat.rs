@@ -39,6 +39,7 @@ impl ChatTemplate {
             Some(number) => out.write_str(&pyjson::python_float(number)).map_err(Error::from),
             None => escape_formatter(out, state, value),
         });
+        environment.add_test("iterable", |v: &Value| !v.is_none() && v.try_iter().is_ok());
         environment.add_filter("tojson", pyjson::tojson);
         environment.add_filter(generation::FILTER, mark_generation);
         environment.add_function("raise_exception", raise_exception);
