@@ -1,0 +1,140 @@
+#include "recipes/check.h"
+
+#include "core/text.h"
+#include "recipes/overrides.h"
+#include "recipes/schema.h"
+#include "recipes/yaml_value.h"
+
+namespace hone::recipes {
+namespace {
+
+using core::Json;
+using core::YamlNode;
+
+class Checker {
+ public:
+  Checker(const std::vector<std::string>& overrides, CheckedRecipe& checked,
+          std::vector<Problem>& problems)
+      : overrides_(overrides), checked_(checked), problems_(problems) {}
+
+  // `prefix` is the schema's ("datasets[]."), `path` the reader's ("datasets[0].").
+  Json map(const YamlNode& node, const std::string& prefix, const std::string& path) {
+    const std::vector<std::string> names = keys_below(prefix);
+    for (const YamlNode::Entry& entry : node.entries) {
+      if (find_key(prefix + entry.key) == nullptr ||
+          entry.key.find_first_of(".[") != std::string::npos) {
+        report_unknown(entry, prefix, path, names);
+      }
+    }
+    Json values = Json::object();
+    for (const std::string& name : names) {
+      values[name] = value(node, name, *find_key(prefix + name), path + name);
+    }
+    return values;
+  }
+
+  Place place(int line) const {
+    if (line >= 0) return {line, ""};
+    return {0, override_place(overrides_[static_cast<size_t>(-1 - line)])};
+  }
+
+  void report(int line, const std::string& message) {
+    const Place at = place(line);
+    problems_.push_back({at.line, at.where, message});
+  }
+
+ private:
+  Json value(const YamlNode& parent, const std::string& name, const KeySpec& key,
+             const std::string& path) {
+    const YamlNode* node = parent.find(name);
+    if (node == nullptr || node->kind == YamlNode::Kind::kNull) {
+      if (key.required) {
+        report(node != nullptr ? node->line : parent.line,
+               path + ": " + (node != nullptr ? "got nothing" : "missing") + ", expected " +
+                   expected_text(key));
+      }
+      return default_of(key);
+    }
+    checked_.places[path] = place(node->line);
+    if (key.type == ValueType::kMap) return nested(*node, key, path);
+    if (key.type == ValueType::kMapList) return list(*node, key, path);
+    ValueProblem problem;
+    const auto read = value_of(*node, key, problem);
+    if (read) return *read;
+    report(problem.line, path + ": " + problem.message);
+    return default_of(key);
+  }
+
+  Json nested(const YamlNode& node, const KeySpec& key, const std::string& path) {
+    if (node.kind != YamlNode::Kind::kMap) {
+      report(node.line, path + ": got " + describe(node) + ", expected a map of " +
+                            core::join(keys_below(key.name + "."), ", "));
+      return nullptr;
+    }
+    return map(node, key.name + ".", path + ".");
+  }
+
+  Json list(const YamlNode& node, const KeySpec& key, const std::string& path) {
+    const std::string example = " (for example [{path: rows.jsonl, format: messages}])";
+    if (node.kind != YamlNode::Kind::kSequence || node.items.empty()) {
+      const std::string got =
+          node.kind == YamlNode::Kind::kSequence ? "an empty list" : describe(node);
+      report(node.line, path + ": got " + got + ", expected a list of maps" + example);
+      return nullptr;
+    }
+    Json items = Json::array();
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      const std::string item_path = path + "[" + std::to_string(i) + "]";
+      if (node.items[i].kind != YamlNode::Kind::kMap) {
+        report(node.items[i].line,
+               item_path + ": got " + describe(node.items[i]) + ", expected a map" + example);
+        continue;
+      }
+      checked_.places[item_path] = place(node.items[i].line);
+      items.push_back(map(node.items[i], key.name + "[].", item_path + "."));
+    }
+    return items;
+  }
+
+  void report_unknown(const YamlNode::Entry& entry, const std::string& prefix,
+                      const std::string& path, const std::vector<std::string>& names) {
+    std::string message = path + core::excerpt(entry.key, 60) + ": unknown key";
+    std::string suggestion = core::did_you_mean(entry.key, names);
+    if (suggestion.empty()) suggestion = elsewhere(entry.key, prefix);
+    if (!suggestion.empty()) message += ", did you mean '" + suggestion + "'?";
+    report(entry.line, message);
+  }
+
+  // A key that stands at the wrong level: "r" at the top is "adapter.r".
+  static std::string elsewhere(const std::string& name, const std::string& prefix) {
+    for (const KeySpec& key : recipe_schema()) {
+      const size_t dot = key.name.rfind('.');
+      const std::string last = dot == std::string::npos ? key.name : key.name.substr(dot + 1);
+      if (last == name && !key.name.starts_with(prefix.empty() ? "\n" : prefix)) return key.name;
+    }
+    return "";
+  }
+
+  const std::vector<std::string>& overrides_;
+  CheckedRecipe& checked_;
+  std::vector<Problem>& problems_;
+};
+
+}  // namespace
+
+CheckedRecipe check_recipe(YamlNode root, const std::vector<std::string>& overrides,
+                           const std::string& path, std::vector<Problem>& problems) {
+  CheckedRecipe checked;
+  if (root.kind == YamlNode::Kind::kNull) root = {.kind = YamlNode::Kind::kMap, .line = 1};
+  if (root.kind != YamlNode::Kind::kMap) {
+    problems.push_back({root.line, "", "got " + describe(root) + ", expected key: value lines"});
+    return checked;
+  }
+  root.line = 1;  // where a missing key is reported
+  rename_aliases(root, path, checked, problems);
+  apply_overrides(root, overrides, checked, problems);
+  checked.values = Checker(overrides, checked, problems).map(root, "", "");
+  return checked;
+}
+
+}  // namespace hone::recipes

@@ -1,0 +1,195 @@
+#include "recipes/cross_checks.h"
+
+#include <filesystem>
+
+#include "core/text.h"
+#include "hub/repo_id.h"
+#include "models/spec/model_spec.h"
+
+namespace hone::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Json;
+
+// Ids never start like this; a mistyped path gets a better message than "unknown id".
+bool looks_like_path(const std::string& text) {
+  return text.starts_with('/') || text.starts_with("./") || text.starts_with("../") ||
+         text.starts_with('~') || std::count(text.begin(), text.end(), '/') > 1;
+}
+
+bool is_folder(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+// A folder that exists, or a name that could be an id.
+void check_folder_or_id(const CheckContext& context, const std::string& path, const Json& value) {
+  if (!value.is_string()) return;
+  const std::string text = value.get<std::string>();
+  if (is_folder(text)) return;
+  if (looks_like_path(text)) {
+    context.report(path, "got '" + text + "', expected a folder or an id: no such folder");
+  } else if (const std::string problem = hub::repo_id_problem(text, false); !problem.empty()) {
+    context.report(path, "got '" + text + "', expected a folder or an id: " + problem);
+  }
+}
+
+void check_sources(const CheckContext& context, const std::string& list) {
+  if (!context.at(list).is_array()) return;
+  for (size_t i = 0; i < context.at(list).size(); ++i) {
+    const Json& path = context.at(list)[i].at("path");
+    std::error_code ignored;
+    if (!path.is_string() || fs::exists(path.get<std::string>(), ignored)) continue;
+    context.report(list + "[" + std::to_string(i) + "].path",
+                   "got '" + path.get<std::string>() +
+                       "': no such file or folder (relative paths start at " +
+                       fs::current_path(ignored).string() + ")");
+  }
+}
+
+void check_adapter(const CheckContext& context) {
+  if (!context.given("adapter.path")) return;
+  for (const char* key :
+       {"r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "use_rslora"}) {
+    const std::string path = std::string("adapter.") + key;
+    if (context.given(path))
+      context.report(path, "is read from the adapter in adapter.path: leave it out");
+  }
+}
+
+void check_hub(const CheckContext& context) {
+  const Json& id = context.at("hub_model_id");
+  if (context.at("push_to_hub") == true && id.is_null()) {
+    context.report("push_to_hub", "needs hub_model_id: owner/name");
+  }
+  if (!id.is_string()) return;
+  const std::string problem = hub::repo_id_problem(id.get<std::string>(), true);
+  if (!problem.empty())
+    context.report("hub_model_id",
+                   "got '" + id.get<std::string>() + "', expected owner/name: " + problem);
+  if (context.at("push_to_hub") == false) {
+    context.notes.push_back(
+        "hub_model_id is given, but nothing is pushed without push_to_hub: true");
+  }
+}
+
+void check_evaluation(const CheckContext& context) {
+  if (context.given("eval_split") && context.given("eval_datasets")) {
+    context.report("eval_split", "can't be given beside eval_datasets");
+  }
+  const Json& split = context.at("eval_split");
+  if (split.is_number() && split.get<double>() >= 1 &&
+      split.get<double>() != static_cast<double>(static_cast<int64_t>(split.get<double>()))) {
+    context.report("eval_split", "got " + split.dump() +
+                                     ", expected a fraction below 1 or a whole number of rows");
+  }
+  if (context.given("eval_steps") && context.at("eval_steps") != 0 && split.is_null() &&
+      context.at("eval_datasets").is_null()) {
+    context.notes.push_back(
+        "eval_steps is given, but there is no eval_datasets or eval_split: nothing is evaluated");
+  }
+}
+
+void check_schedule(const CheckContext& context) {
+  if (context.given("warmup_ratio") && context.given("warmup_steps") &&
+      context.at("warmup_steps") != 0 && context.at("warmup_ratio") != 0.0) {
+    context.report("warmup_steps", "can't be given beside warmup_ratio");
+  }
+  if (context.given("max_steps") && context.given("num_train_epochs")) {
+    context.notes.push_back("max_steps wins over num_train_epochs");
+  }
+}
+
+}  // namespace
+
+void CheckContext::report(const std::string& path, const std::string& message) const {
+  const auto place = checked.places.find(path);
+  const Place at = place == checked.places.end() ? Place{1, ""} : place->second;
+  problems.push_back({at.line, at.where, path + ": " + message});
+}
+
+BatchSizes resolve_batch_sizes(const CheckContext& context, int64_t data_parallel_size) {
+  BatchSizes sizes{.micro = context.at("micro_batch_size"),
+                   .accumulation = context.at("gradient_accumulation_steps")};
+  const int64_t ranks = data_parallel_size;
+  const bool has_micro = context.given("micro_batch_size"),
+             has_accumulation = context.given("gradient_accumulation_steps");
+  if (!context.given("global_batch_size") || context.at("global_batch_size").is_null()) {
+    sizes.global = sizes.micro * sizes.accumulation * ranks;
+    return sizes;
+  }
+  sizes.global = context.at("global_batch_size");
+  const int64_t known = (has_accumulation && !has_micro ? sizes.accumulation : sizes.micro) * ranks;
+  if (has_accumulation && has_micro) {
+    if (sizes.micro * sizes.accumulation * ranks != sizes.global) {
+      context.report(
+          "global_batch_size",
+          "got " + std::to_string(sizes.global) + ", expected micro_batch_size " +
+              std::to_string(sizes.micro) + " x gradient_accumulation_steps " +
+              std::to_string(sizes.accumulation) + " x " + std::to_string(ranks) +
+              " data-parallel ranks = " + std::to_string(sizes.micro * sizes.accumulation * ranks) +
+              " (leave one of the three out)");
+    }
+    return sizes;
+  }
+  if (sizes.global % known != 0) {
+    const bool by_micro = has_accumulation;
+    context.report(
+        "global_batch_size",
+        "got " + std::to_string(sizes.global) + ", expected a multiple of " +
+            (by_micro ? "gradient_accumulation_steps " + std::to_string(sizes.accumulation)
+                      : "micro_batch_size " + std::to_string(sizes.micro)) +
+            " x " + std::to_string(ranks) + " data-parallel ranks");
+    return sizes;
+  }
+  (has_accumulation ? sizes.micro : sizes.accumulation) = sizes.global / known;
+  return sizes;
+}
+
+parallel::Layout resolve_layout(const CheckContext& context, int64_t num_ranks) {
+  const parallel::Layout layout{.dp_replicate = context.at("dp_replicate_size"),
+                                .dp_shard = context.at("dp_shard_size"),
+                                .cp = context.at("context_parallel_size"),
+                                .tp = context.at("tensor_parallel_size"),
+                                .pp = context.at("pipeline_parallel_size")};
+  std::string first = "dp_replicate_size";
+  for (const char* key : {"pipeline_parallel_size", "tensor_parallel_size", "context_parallel_size",
+                          "dp_shard_size", "dp_replicate_size"}) {
+    if (context.given(key) && context.at(key) != 1) first = key;
+  }
+  // How many stages a model has is known only with the model.
+  constexpr int64_t kAnyNumberOfStages = int64_t{1} << 40;
+  for (const std::string& problem :
+       parallel::layout_problems(layout, num_ranks, kAnyNumberOfStages)) {
+    context.report(first, problem);
+  }
+  return layout;
+}
+
+void check_combinations(const CheckContext& context) {
+  check_folder_or_id(context, "model_name_or_path", context.at("model_name_or_path"));
+  check_folder_or_id(context, "tokenizer", context.at("tokenizer"));
+  if (context.at("adapter").is_object()) {
+    check_folder_or_id(context, "adapter.path", context.at("adapter").at("path"));
+    check_adapter(context);
+  }
+  check_sources(context, "datasets");
+  check_sources(context, "eval_datasets");
+  check_evaluation(context);
+  check_schedule(context);
+  check_hub(context);
+}
+
+std::optional<core::Error> check_local_model(const CheckContext& context) {
+  const Json& model = context.at("model_name_or_path");
+  if (!model.is_string() || !is_folder(model.get<std::string>())) return std::nullopt;
+  try {
+    models::read_model_spec(model.get<std::string>());
+  } catch (const core::Error& e) {
+    return e;
+  }
+  return std::nullopt;
+}
+
+}  // namespace hone::recipes

@@ -1,0 +1,99 @@
+#include "recipes/inputs.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "hub/store.h"
+#include "recipes/eval_split.h"
+
+namespace hone::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+
+// One line that is rewritten on a terminal; silence elsewhere.
+data::Progress progress_line(const std::string& what) {
+  if (::isatty(STDERR_FILENO) == 0) return {};
+  return [what](double fraction) {
+    std::fprintf(stderr, "\r%s: %3.0f %%%s", what.c_str(), 100 * fraction,
+                 fraction >= 1 ? "\n" : "");
+  };
+}
+
+data::TokenCache prepare(const std::string& name, const std::vector<data::DatasetSource>& sources,
+                         const Recipe& recipe, const data::Tokenizer& tokenizer) {
+  data::TokenCache cache =
+      data::prepare_dataset(sources, recipe.dataset_options, tokenizer, token_cache_root(),
+                            progress_line("tokenizing " + name));
+  const data::DatasetTotals& t = cache.totals();
+  std::string text = core::format_count(static_cast<uint64_t>(t.num_rows)) + " rows, " +
+                     core::format_count(static_cast<uint64_t>(t.num_tokens)) + " tokens, " +
+                     core::format_count(static_cast<uint64_t>(t.num_trained_tokens)) + " trained";
+  if (t.num_truncated_rows > 0) {
+    text += "; " + core::format_count(static_cast<uint64_t>(t.num_truncated_rows)) +
+            " rows cut at max_length " + std::to_string(recipe.dataset_options.max_length) +
+            ", losing " + core::format_count(static_cast<uint64_t>(t.num_truncated_tokens)) +
+            " tokens";
+  }
+  if (t.num_bad_rows > 0)
+    text += "; " + core::format_count(static_cast<uint64_t>(t.num_bad_rows)) + " bad rows skipped";
+  spdlog::info("{}: {}", name, text);
+  return cache;
+}
+
+}  // namespace
+
+fs::path token_cache_root() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "hone" / "tokens";
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0') {
+    core::fail(core::ErrorKind::kUsage,
+               {.what = "neither XDG_CACHE_HOME nor HOME is set", .hint = "set XDG_CACHE_HOME"});
+  }
+  return fs::path(home) / ".cache" / "hone" / "tokens";
+}
+
+hub::ResolveOptions resolve_options(const Recipe& recipe) {
+  const std::string& endpoint = recipe.hub.endpoint;
+  if (endpoint.empty() || endpoint.starts_with("http")) return {};
+  return {.store = hub::LocalStore::at_endpoint(endpoint).root()};
+}
+
+ResolvedInputs resolve_inputs(const Recipe& recipe) {
+  const hub::ResolveOptions options = resolve_options(recipe);
+  ResolvedInputs inputs;
+  inputs.model = hub::resolve_model(recipe.model_name_or_path, recipe.model_revision, options);
+  inputs.tokenizer_folder = recipe.tokenizer.empty()
+                                ? inputs.model.folder
+                                : hub::resolve_model(recipe.tokenizer, "", options).folder;
+  if (!recipe.adapter_path.empty())
+    inputs.adapter = hub::resolve_model(recipe.adapter_path, "", options);
+  return inputs;
+}
+
+PreparedData prepare_data(const Recipe& recipe, const data::Tokenizer& tokenizer) {
+  data::TokenCache train = prepare("training data", recipe.datasets, recipe, tokenizer);
+  if (recipe.eval_split > 0) {
+    SplitCaches parts =
+        split_cache(train, recipe.eval_split, recipe.train.seed, token_cache_root());
+    spdlog::info("{} rows held out for evaluation", parts.eval.num_rows());
+    return {std::move(parts.train), std::move(parts.eval)};
+  }
+  if (recipe.eval_datasets.empty()) return {std::move(train), std::nullopt};
+  return {std::move(train), prepare("evaluation data", recipe.eval_datasets, recipe, tokenizer)};
+}
+
+data::LoaderOptions eval_loader_options(const Recipe& recipe) {
+  data::LoaderOptions options = recipe.loader;
+  options.shuffle = false;
+  options.gradient_accumulation_steps = 1;
+  return options;
+}
+
+}  // namespace hone::recipes

@@ -1,0 +1,42 @@
+// From a recipe to what training reads: folders of model and tokenizer, token caches.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "data/dataset.h"
+#include "data/tokenizer.h"
+#include "hub/resolve.h"
+#include "recipes/recipe.h"
+
+namespace hone::recipes {
+
+// $XDG_CACHE_HOME/hone/tokens, default ~/.cache/hone/tokens.
+std::filesystem::path token_cache_root();
+
+// Where the recipe's ids are looked up: its hub_endpoint when that is a local store.
+hub::ResolveOptions resolve_options(const Recipe& recipe);
+
+struct ResolvedInputs {
+  hub::ResolvedRepo model;
+  std::filesystem::path tokenizer_folder;
+  std::optional<hub::ResolvedRepo> adapter;  // adapter.path
+};
+
+// Throws kMissingInput naming the places searched.
+ResolvedInputs resolve_inputs(const Recipe& recipe);
+
+struct PreparedData {
+  data::TokenCache train;
+  std::optional<data::TokenCache> eval;
+};
+
+// Opens or builds the token caches, with progress on a terminal. Throws as data::prepare_dataset
+// does.
+PreparedData prepare_data(const Recipe& recipe, const data::Tokenizer& tokenizer);
+
+// The loader of evaluation data: the same packing, in file order.
+data::LoaderOptions eval_loader_options(const Recipe& recipe);
+
+}  // namespace hone::recipes

@@ -1,0 +1,214 @@
+#include "recipes/recipe.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/text.h"
+#include "core/yaml.h"
+#include "recipes/cross_checks.h"
+
+namespace hone::recipes {
+namespace {
+
+using core::ErrorKind;
+using core::Json;
+
+std::string text_or_empty(const Json& value) {
+  return value.is_null() ? "" : value.get<std::string>();
+}
+int64_t integer_or_zero(const Json& value) { return value.is_null() ? 0 : value.get<int64_t>(); }
+
+data::RowFormat row_format(const std::string& name) {
+  if (name == "sharegpt") return data::RowFormat::kShareGpt;
+  if (name == "alpaca") return data::RowFormat::kAlpaca;
+  if (name == "prompt_completion") return data::RowFormat::kPromptCompletion;
+  if (name == "text") return data::RowFormat::kText;
+  return data::RowFormat::kMessages;
+}
+
+trainer::ScheduleType schedule_type(const std::string& name) {
+  if (name == "cosine") return trainer::ScheduleType::kCosine;
+  if (name == "constant") return trainer::ScheduleType::kConstant;
+  if (name == "wsd") return trainer::ScheduleType::kWsd;
+  return trainer::ScheduleType::kLinear;
+}
+
+std::vector<data::DatasetSource> sources_of(const CheckedRecipe& checked, const std::string& list,
+                                            const std::string& path) {
+  std::vector<data::DatasetSource> sources;
+  const Json& items = checked.values.at(list);
+  for (size_t i = 0; items.is_array() && i < items.size(); ++i) {
+    const Json& item = items[i];
+    data::DatasetSource source{.path = text_or_empty(item.at("path")),
+                               .format = row_format(item.at("format")),
+                               .split = text_or_empty(item.at("split")),
+                               .max_rows = integer_or_zero(item.at("max_rows"))};
+    if (item.at("columns").is_object()) {
+      for (const auto& [ours, theirs] : item.at("columns").items())
+        source.columns.emplace_back(ours, theirs);
+    }
+    const auto place = checked.places.find(list + "[" + std::to_string(i) + "]");
+    if (place != checked.places.end()) {
+      source.where = place->second.where.empty() ? path + ":" + std::to_string(place->second.line)
+                                                 : place->second.where;
+    }
+    sources.push_back(std::move(source));
+  }
+  return sources;
+}
+
+void read_adapter(const Json& adapter, Recipe& recipe) {
+  if (!adapter.is_object()) return;
+  recipe.adapter_path = text_or_empty(adapter.at("path"));
+  if (!recipe.adapter_path.empty()) return;
+  recipe.adapter.r = adapter.at("r");
+  recipe.adapter.lora_alpha = adapter.at("lora_alpha");
+  recipe.adapter.lora_dropout = adapter.at("lora_dropout");
+  recipe.adapter.use_rslora = adapter.at("use_rslora");
+  recipe.adapter.modules_to_save = adapter.at("modules_to_save").get<std::vector<std::string>>();
+  const Json& targets = adapter.at("target_modules");
+  if (targets.is_array()) {
+    recipe.adapter.target_modules = targets.get<std::vector<std::string>>();
+  } else {
+    const std::string text = targets == "all" ? "all-linear" : targets.get<std::string>();
+    recipe.adapter.target_modules = {text};
+    // As PEFT: one string is a regular expression over whole module paths.
+    recipe.adapter.target_modules_is_regex = text != "all-linear";
+  }
+}
+
+trainer::TrainOptions train_options(const Json& v) {
+  trainer::TrainOptions train;
+  train.max_steps = integer_or_zero(v.at("max_steps"));
+  train.seed = v.at("seed");
+  train.gradient_checkpointing = v.at("gradient_checkpointing");
+  train.save_dtype = text_or_empty(v.at("save_dtype"));
+  train.logging_steps = v.at("logging_steps");
+  train.eval_steps = v.at("eval_steps");
+  train.save_steps = v.at("save_steps");
+  train.save_total_limit = integer_or_zero(v.at("save_total_limit"));
+  train.output_dir = text_or_empty(v.at("output_dir"));
+  train.schedule = {.type = schedule_type(v.at("lr_scheduler_type")),
+                    .learning_rate = v.at("learning_rate"),
+                    .warmup_steps = v.at("warmup_steps"),
+                    .warmup_ratio = v.at("warmup_ratio"),
+                    .scheduler_steps = integer_or_zero(v.at("scheduler_steps"))};
+  train.optimizer = {.adam_beta1 = v.at("adam_beta1"),
+                     .adam_beta2 = v.at("adam_beta2"),
+                     .adam_epsilon = v.at("adam_epsilon"),
+                     .weight_decay = v.at("weight_decay"),
+                     .max_grad_norm = v.at("max_grad_norm")};
+  return train;
+}
+
+void read_data_options(const Json& v, Recipe& recipe) {
+  recipe.dataset_options = {.max_length = v.at("max_length"),
+                            .assistant_only_loss = v.at("assistant_only_loss"),
+                            .completion_only_loss = v.at("completion_only_loss"),
+                            .system_prompt = text_or_empty(v.at("system_prompt")),
+                            .on_bad_row = v.at("on_bad_row") == "skip"
+                                              ? data::BadRowPolicy::kSkip
+                                              : data::BadRowPolicy::kError};
+  recipe.loader.packing = v.at("packing");
+  recipe.loader.max_length = v.at("max_length");
+  recipe.loader.seed = v.at("seed");
+  recipe.eval_split = v.at("eval_split").is_null() ? 0 : v.at("eval_split").get<double>();
+}
+
+Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
+  const Json& v = checked.values;
+  Recipe recipe;
+  recipe.path = path;
+  recipe.model_name_or_path = text_or_empty(v.at("model_name_or_path"));
+  recipe.model_revision = v.at("model_revision");
+  recipe.tokenizer = text_or_empty(v.at("tokenizer"));
+  recipe.dtype = v.at("dtype");
+  recipe.device = v.at("device");
+  read_adapter(v.at("adapter"), recipe);
+  recipe.datasets = sources_of(checked, "datasets", path);
+  recipe.eval_datasets = sources_of(checked, "eval_datasets", path);
+  read_data_options(v, recipe);
+  recipe.num_train_epochs = v.at("num_train_epochs");
+  recipe.train = train_options(v);
+  recipe.hub = {.push = v.at("push_to_hub"),
+                .model_id = text_or_empty(v.at("hub_model_id")),
+                .branch = v.at("hub_revision"),
+                .endpoint = text_or_empty(v.at("hub_endpoint")),
+                .is_private = v.at("hub_private_repo")};
+  return recipe;
+}
+
+// "recipe.yaml:3: seed: got ...", "--set seed: got ...".
+std::string problem_line(const Problem& problem, const std::string& path) {
+  if (problem.where.empty()) {
+    return path + ":" + std::to_string(problem.line) + ": " + problem.message;
+  }
+  const size_t colon = problem.message.find(": ");
+  const bool repeats =
+      colon != std::string::npos && problem.where.ends_with(" " + problem.message.substr(0, colon));
+  return problem.where + ": " + (repeats ? problem.message.substr(colon + 2) : problem.message);
+}
+
+// Throws when there are problems, in the order of the file, overrides last.
+void throw_problems(std::vector<Problem> problems, const std::string& path) {
+  if (problems.empty()) return;
+  std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
+    if (a.where.empty() != b.where.empty()) return a.where.empty();
+    return a.line < b.line;
+  });
+  std::string text;
+  for (const Problem& p : problems) text += problem_line(p, path) + "\n";
+  const size_t n = problems.size();
+  core::fail(
+      ErrorKind::kBadRecipe,
+      {.what = text + (n == 1 ? "1 problem" : std::to_string(n) + " problems") + " in the recipe"});
+}
+
+}  // namespace
+
+Recipe parse_recipe(const std::string& text, const std::string& path,
+                    const RecipeOptions& options) {
+  std::vector<core::YamlProblem> yaml_problems;
+  core::YamlNode root = core::parse_yaml(text, yaml_problems);
+  std::vector<Problem> problems;
+  for (const auto& p : yaml_problems) problems.push_back({p.line, "", p.message});
+  // What could be read of a file with duplicate keys is worth checking; of one that can't be
+  // parsed, it is not.
+  const bool whole = std::all_of(yaml_problems.begin(), yaml_problems.end(), [](const auto& p) {
+    return p.message.starts_with("duplicate key");
+  });
+  if (!whole) throw_problems(std::move(problems), path);
+
+  const CheckedRecipe checked = check_recipe(std::move(root), options.overrides, path, problems);
+  std::vector<std::string> notes = checked.notes;
+  if (checked.values.empty()) throw_problems(std::move(problems), path);
+  const CheckContext context{checked, problems, notes};
+  check_combinations(context);
+  const parallel::Layout layout = resolve_layout(context, options.num_ranks);
+  const BatchSizes sizes = resolve_batch_sizes(context, layout.data_parallel_size());
+  const auto model_error = check_local_model(context);
+  if (model_error && !problems.empty()) context.report("model_name_or_path", model_error->what());
+  throw_problems(std::move(problems), path);
+  if (model_error) throw *model_error;
+
+  Recipe recipe = typed_recipe(checked, path);
+  recipe.layout = layout;
+  recipe.loader.micro_batch_size = sizes.micro;
+  recipe.loader.gradient_accumulation_steps = sizes.accumulation;
+  recipe.global_batch_size = sizes.global;
+  recipe.resolved = checked.values;
+  recipe.resolved["micro_batch_size"] = sizes.micro;
+  recipe.resolved["gradient_accumulation_steps"] = sizes.accumulation;
+  recipe.resolved["global_batch_size"] = sizes.global;
+  recipe.notes = std::move(notes);
+  return recipe;
+}
+
+Recipe load_recipe(const std::string& path, const RecipeOptions& options) {
+  constexpr uint64_t kMaxBytes =
+      uint64_t{64} << 20;  // the YAML reader says it better for what is over its own limit
+  return parse_recipe(core::read_file(path, kMaxBytes), path, options);
+}
+
+}  // namespace hone::recipes

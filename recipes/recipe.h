@@ -1,0 +1,63 @@
+// A recipe file as typed values. The only reader of recipe keys beside the schema.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "models/adapter.h"
+#include "parallel/layout.h"
+#include "recipes/check.h"
+#include "trainer/options.h"
+
+namespace hone::recipes {
+
+struct HubTarget {
+  bool push = false;
+  std::string model_id, branch, endpoint;
+  bool is_private = true;
+};
+
+struct Recipe {
+  std::string path;  // as the user gave it
+  std::string model_name_or_path, model_revision;
+  std::string tokenizer;           // "": the model's
+  std::string dtype;               // "auto", "float32", "bfloat16"
+  std::string device;              // "auto", "cpu", "cuda"
+  models::AdapterOptions adapter;  // r == 0: full fine-tuning, or adapter_path
+  std::string adapter_path;        // "": a fresh adapter, or none
+  std::vector<data::DatasetSource> datasets, eval_datasets;
+  double eval_split = 0;  // 0: none; below 1 a fraction, else rows
+  data::DatasetOptions dataset_options;
+  data::LoaderOptions loader;  // micro_batch_size and gradient_accumulation_steps resolved
+  int64_t global_batch_size = 1;
+  double num_train_epochs = 0;  // used when train.max_steps is 0
+  trainer::TrainOptions train;  // without identity and run_info
+  parallel::Layout layout;
+  HubTarget hub;
+  core::Json resolved;             // every key with its value, by its own name
+  std::vector<std::string> notes;  // what a user should know, but is no error
+  bool trains_adapter() const { return adapter.enabled() || !adapter_path.empty(); }
+};
+
+struct RecipeOptions {
+  std::vector<std::string> overrides;  // --set key=value
+  int64_t num_ranks = 1;
+};
+
+// Reads and checks a recipe without touching the network, a GPU or weights. Throws kMissingInput
+// when the file is not there; kBadRecipe listing every problem, in line order, one a line
+// ("recipe.yaml:12: learning_rate: got ..."); kBadInput when only the config.json of a local model
+// is at fault.
+Recipe load_recipe(const std::string& path, const RecipeOptions& options = {});
+
+// The same for text that is already read.
+Recipe parse_recipe(const std::string& text, const std::string& path,
+                    const RecipeOptions& options = {});
+
+}  // namespace hone::recipes

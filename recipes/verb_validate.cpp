@@ -1,0 +1,65 @@
+#include <cstdio>
+
+#include "core/text.h"
+#include "recipes/recipe.h"
+#include "recipes/schema.h"
+#include "recipes/verbs.h"
+
+namespace hone::recipes {
+namespace {
+
+std::string method_text(const Recipe& recipe) {
+  if (!recipe.adapter_path.empty()) return "LoRA, continued from " + recipe.adapter_path;
+  if (recipe.adapter.enabled()) return "LoRA, r " + std::to_string(recipe.adapter.r);
+  return "full fine-tuning";
+}
+
+std::string length_text(const Recipe& recipe) {
+  if (recipe.train.max_steps > 0)
+    return core::format_count(static_cast<uint64_t>(recipe.train.max_steps)) + " steps";
+  char text[64];
+  std::snprintf(text, sizeof text, "%g epochs", recipe.num_train_epochs);
+  return text;
+}
+
+int validate(const std::string& path, const std::vector<std::string>& overrides) {
+  const Recipe recipe = load_recipe(path, {.overrides = overrides});
+  for (const std::string& note : recipe.notes) std::printf("note: %s\n", note.c_str());
+  std::printf("%s is a sound recipe: %s of %s, %s of %s rows, into %s\n", path.c_str(),
+              method_text(recipe).c_str(), recipe.model_name_or_path.c_str(),
+              length_text(recipe).c_str(),
+              core::format_count(static_cast<uint64_t>(recipe.global_batch_size)).c_str(),
+              recipe.train.output_dir.c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_validate(CLI::App& app, Action& chosen) {
+  struct Arguments {
+    std::string recipe;
+    std::vector<std::string> overrides;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* verb =
+      app.add_subcommand("validate", "Check a recipe: every error at once, with its line");
+  verb->add_option("recipe", arguments->recipe, "Recipe file")->required();
+  verb->add_option("--set", arguments->overrides, "Override a key: key=value")->take_all();
+  verb->callback([&chosen, arguments] {
+    chosen = [arguments] { return validate(arguments->recipe, arguments->overrides); };
+  });
+}
+
+void add_recipe(CLI::App& app, Action& chosen) {
+  CLI::App* verb = app.add_subcommand("recipe", "What a recipe may hold");
+  verb->require_subcommand(1);
+  verb->add_subcommand("schema", "Print a JSON Schema of recipes")->callback([&chosen] {
+    chosen = [] { return std::fputs(core::dump_json(recipe_json_schema()).c_str(), stdout) < 0; };
+  });
+  verb->add_subcommand("docs", "Print the recipe reference (docs/recipe_reference.md)")
+      ->callback([&chosen] {
+        chosen = [] { return std::fputs(recipe_reference().c_str(), stdout) < 0; };
+      });
+}
+
+}  // namespace hone::recipes

@@ -1,0 +1,110 @@
+// The built program `hone`, as a user runs it.
+#include "recipes/program.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "tests/recipes/support.h"
+
+namespace hone::recipes {
+namespace {
+
+const std::string kHone = HONE_BINARY_DIR "/bin/hone";
+
+class Program : public RecipeTest {
+ protected:
+  test::ProcessResult hone(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), kHone);
+    return test::run_process(arguments, {{"HONE_HUB", (folder_ / "hub").string()}}, folder_.path());
+  }
+};
+
+TEST_F(Program, ValidatesAGoodRecipeInUnderATenthOfASecond) {
+  test::write_text(folder_ / "r.yaml", kWholeRecipe);
+  const auto result = hone({"validate", "r.yaml"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.out.find("r.yaml is a sound recipe"), std::string::npos) << result.out;
+#if !defined(__SANITIZE_ADDRESS__)
+  EXPECT_LT(result.cpu_seconds, 0.1);
+#endif
+}
+
+TEST_F(Program, ReportsEveryErrorAndExits78) {
+  test::write_text(folder_ / "r.yaml", kSound + "lerning_rate: 1\nseed: x\n");
+  const auto result = hone({"validate", "r.yaml", "--set", "max_steps=0"});
+  EXPECT_EQ(result.code, 78);
+  EXPECT_NE(
+      result.err.find(
+          "r.yaml:5: lerning_rate: unknown key, did you mean 'learning_rate'?\nr.yaml:6: seed: "),
+      std::string::npos)
+      << result.err;
+  EXPECT_NE(result.err.find("--set max_steps: got '0'"), std::string::npos);
+  EXPECT_NE(result.err.find("\nFATAL 78 rank=0 host="), std::string::npos);
+  EXPECT_NE(result.err.find("what=3 problems in the recipe"), std::string::npos);
+  EXPECT_LT(result.cpu_seconds, 1.0);
+}
+
+TEST_F(Program, DoesNotLinkLibTorch) {
+  const auto result = test::run_process({"ldd", kHone});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_NE(result.out.find("libc.so"), std::string::npos);
+  EXPECT_EQ(result.out.find("torch"), std::string::npos) << result.out;
+  EXPECT_EQ(result.out.find("libc10"), std::string::npos) << result.out;
+}
+
+TEST_F(Program, PrintsSchemaAndReference) {
+  EXPECT_EQ(core::Json::parse(hone({"recipe", "schema"}).out)["type"], "object");
+  EXPECT_EQ(hone({"recipe", "docs"}).out,
+            test::slurp(std::filesystem::path(HONE_SOURCE_DIR) / "docs/recipe_reference.md"));
+}
+
+TEST_F(Program, WrongUsageExits64AndSaysWhatIsMeant) {
+  const auto verb = hone({"validat"});
+  EXPECT_EQ(verb.code, 64);
+  EXPECT_NE(verb.err.find("did you mean 'validate'?"), std::string::npos) << verb.err;
+  EXPECT_EQ(hone({}).code, 64);
+  EXPECT_EQ(hone({"validate"}).code, 64);
+  EXPECT_EQ(hone({"validate", "r.yaml", "--strict"}).code, 64);
+  EXPECT_EQ(hone({"push", "x", "bad id"}).code, 64);
+}
+
+TEST_F(Program, HelpAndVersionAreNoErrors) {
+  EXPECT_EQ(hone({"--version"}).out, version_text() + "\n");
+  const auto help = hone({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* verb : {"validate", "train", "generate", "eval", "merge", "import", "push",
+                           "pull", "hub", "data", "recipe"}) {
+    EXPECT_NE(help.out.find(verb), std::string::npos) << verb;
+  }
+}
+
+TEST_F(Program, PushedFolderIsListedAndComesBack) {
+  test::write_text(folder_ / "model/config.json", "{}");
+  test::write_text(folder_ / "model/README.md", "# x");
+  const auto pushed = hone({"push", "model", "me/x"});
+  ASSERT_EQ(pushed.code, 0) << pushed.err;
+  EXPECT_NE(hone({"hub", "ls"}).out.find("me/x"), std::string::npos);
+  EXPECT_NE(hone({"hub", "ls", "me/x"}).out.find("config.json"), std::string::npos);
+  EXPECT_NE(hone({"hub", "history", "me/x"}).out.find("main"), std::string::npos);
+  const auto pulled = hone({"pull", "me/x", "--output", "copy"});
+  EXPECT_EQ(pulled.code, 0) << pulled.err;
+  EXPECT_EQ(test::slurp(folder_ / "copy/README.md"), "# x");
+  EXPECT_EQ(hone({"pull", "me/none"}).code, 66);
+}
+
+TEST(ErrorReport, HidesTokensAndKeepsOneFatalLine) {
+  const std::string token = "hf_" + std::string(30, 'a');
+  const std::string text =
+      error_report({core::ErrorKind::kUnavailable,
+                    {.what = "first\nsecond " + token, .where = "https://u:p@hub"}});
+  EXPECT_EQ(text.find(token), std::string::npos);
+  EXPECT_EQ(text.find("u:p"), std::string::npos);
+  EXPECT_NE(text.find("\nFATAL 69 rank=0 host="), std::string::npos) << text;
+  EXPECT_NE(text.find(" what=second hf_<redacted> where=https://<redacted>@hub\n"),
+            std::string::npos)
+      << text;
+}
+
+}  // namespace
+}  // namespace hone::recipes
