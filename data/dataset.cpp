@@ -94,6 +94,14 @@ bool open_if_whole(const fs::path& folder, TokenCache& cache) {
   }
 }
 
+// What a killed build left; called with the lock held.
+void remove_leftovers(const fs::path& folder) {
+  const std::string prefix = folder.filename().string() + ".building.";
+  for (const auto& entry : fs::directory_iterator(folder.parent_path())) {
+    if (entry.path().filename().string().starts_with(prefix)) core::remove_tree(entry.path());
+  }
+}
+
 }  // namespace
 
 TokenCache prepare_dataset(const std::vector<DatasetSource>& sources, const DatasetOptions& options,
@@ -114,6 +122,7 @@ TokenCache prepare_dataset(const std::vector<DatasetSource>& sources, const Data
   if (open_if_whole(folder, cache)) return cache;
   const BuildLock lock(cache_root / (key.substr(0, 32) + ".lock"));
   if (open_if_whole(folder, cache)) return cache;
+  remove_leftovers(folder);
   build_token_cache(sources, files, options, tokenizer, folder, key, progress);
   return TokenCache::open(folder);
 }

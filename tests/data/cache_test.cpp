@@ -91,6 +91,15 @@ TEST_F(CacheTest, FailedBuildLeavesNothingBehind) {
   }
 }
 
+TEST_F(CacheTest, LeftoversOfAKilledBuildAreRemoved) {
+  const std::string name = prepare().key().substr(0, 32);
+  fs::remove_all(root() / name);
+  const fs::path leftover = root() / (name + ".building.12345");
+  fs::create_directories(leftover);
+  EXPECT_TRUE(builds());
+  EXPECT_FALSE(fs::exists(leftover));
+}
+
 TEST_F(CacheTest, OneOfSeveralProcessesBuilds) {
   std::string rows;
   for (int i = 0; i < 3000; ++i)
