@@ -173,7 +173,10 @@ ModelSpec parse_model_spec(const core::Json& config, const std::string& where) {
   spec.qk_norm = family.qk_norm;
   spec.rope = read_rope(reader, spec.max_position_embeddings);
   spec.dtype = reader.text("dtype", reader.text("torch_dtype", ""));
-  spec.eos_token_ids = reader.integers("eos_token_id", family.eos_token_ids);
+  // Unlike an absent key, a null one says that there is no such token.
+  const bool has_eos_key = reader.find("eos_token_id") != nullptr;
+  spec.eos_token_ids =
+      reader.integers("eos_token_id", has_eos_key ? std::vector<int64_t>{} : family.eos_token_ids);
   family.parse_layers(reader, spec);
   check_neutral_keys(reader, common_neutral_keys());
   check_neutral_keys(reader, family.neutral_keys);

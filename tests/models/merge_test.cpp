@@ -61,7 +61,8 @@ TEST(MergeFolder, KeepsShardingConfigAndTokenizerFiles) {
   core::Json expected = core::read_json_file(source / "config.json");
   expected["dtype"] = "bfloat16";
   EXPECT_EQ(core::read_file(output / "config.json"), core::dump_json(expected));
-  for (const auto& tensor : formats::open_weight_files(output).tensors()) {
+  const formats::WeightFiles files = formats::open_weight_files(output);
+  for (const auto& tensor : files.tensors()) {
     EXPECT_EQ(tensor.dtype, formats::Dtype::kBF16) << tensor.name;
   }
 }

@@ -97,6 +97,11 @@ TEST(ModelSpec, NullKeyValueHeadsMeanAsManyAsQueryHeads) {
   }
 }
 
+TEST(ModelSpec, ANullEndOfTextTokenIsNone) {
+  EXPECT_TRUE(
+      parse(config_text("LlamaForCausalLM", R"(, "eos_token_id": null)")).eos_token_ids.empty());
+}
+
 TEST(ModelSpec, AConfigWithoutArchitecturesIsKnownByItsModelType) {
   EXPECT_EQ(parse(R"({"model_type": "qwen3"})").architecture, "Qwen3ForCausalLM");
 }

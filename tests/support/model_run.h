@@ -35,6 +35,8 @@ inline at::ScalarType test_scalar_type(formats::Dtype dtype) {
       return at::kBFloat16;
     case formats::Dtype::kF16:
       return at::kHalf;
+    case formats::Dtype::kF64:
+      return at::kDouble;
     default:
       return at::kFloat;
   }
