@@ -59,12 +59,43 @@ Json template_messages(const Json& messages) {
   return result;
 }
 
+using TokenizerHandle = std::unique_ptr<hft_tokenizer, TokenizerDeleter>;
+using TemplateHandle = std::unique_ptr<hft_template, TemplateDeleter>;
+
+TokenizerHandle load_tokenizer(const std::string& json, const std::string& path) {
+  hft_error error{};
+  hft_tokenizer* tokenizer = nullptr;
+  if (hft_tokenizer_load(json.data(), json.size(), &tokenizer, &error)) {
+    fail_with(error, path, "not a tokenizer this program can read");
+  }
+  return TokenizerHandle(tokenizer);
+}
+
+TemplateHandle compile_template(const std::string& source, const std::string& path) {
+  hft_error error{};
+  hft_template* compiled = nullptr;
+  if (hft_template_compile(source.data(), source.size(), &compiled, &error)) {
+    fail_with(error, path, "the chat template can't be compiled");
+  }
+  return TemplateHandle(compiled);
+}
+
+std::string fingerprint_of(const TokenizerFiles& files) {
+  core::Sha256 hash;
+  hash.update("hftext 1\n" + core::sha256_hex(files.tokenizer_json));
+  for (const SpecialToken& token : files.special_tokens) {
+    hash.update("\n" + token.name + "=" + core::sha256_hex(token.text));
+  }
+  if (files.chat_template) hash.update("\ntemplate=" + *files.chat_template);
+  return hash.hex();
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
   TokenizerFiles files;
-  std::unique_ptr<hft_tokenizer, TokenizerDeleter> tokenizer;
-  std::unique_ptr<hft_template, TemplateDeleter> chat_template;
+  TokenizerHandle tokenizer;
+  TemplateHandle chat_template;
   std::string fingerprint;
 
   std::optional<int32_t> special_id(std::string_view name) const {
@@ -84,30 +115,13 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   auto impl = std::make_unique<Impl>();
   impl->files = read_tokenizer_files(folder);
-  TokenizerFiles& files = impl->files;
-  hft_error error{};
-  hft_tokenizer* tokenizer = nullptr;
-  if (hft_tokenizer_load(files.tokenizer_json.data(), files.tokenizer_json.size(), &tokenizer,
-                         &error)) {
-    fail_with(error, (folder / "tokenizer.json").string(), "not a tokenizer this program can read");
-  }
-  impl->tokenizer.reset(tokenizer);
-  core::Sha256 hash;
-  hash.update("hftext 1\n" + core::sha256_hex(files.tokenizer_json));
-  for (const SpecialToken& token : files.special_tokens) {
-    hash.update("\n" + token.name + "=" + core::sha256_hex(token.text));
-  }
-  files.tokenizer_json = {};
+  const TokenizerFiles& files = impl->files;
+  impl->fingerprint = fingerprint_of(files);
+  impl->tokenizer = load_tokenizer(files.tokenizer_json, (folder / "tokenizer.json").string());
+  impl->files.tokenizer_json = {};
   if (files.chat_template) {
-    hash.update("\ntemplate=" + *files.chat_template);
-    hft_template* compiled = nullptr;
-    if (hft_template_compile(files.chat_template->data(), files.chat_template->size(), &compiled,
-                             &error)) {
-      fail_with(error, files.template_path, "the chat template can't be compiled");
-    }
-    impl->chat_template.reset(compiled);
+    impl->chat_template = compile_template(*files.chat_template, files.template_path);
   }
-  impl->fingerprint = hash.hex();
   return Tokenizer(std::move(impl));
 }
 
