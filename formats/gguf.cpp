@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "formats/dtype.h"
 
 namespace hone::formats {
@@ -74,6 +75,7 @@ class Cursor {
     if (size > kMaxStringBytes) bad("a string is too long", std::to_string(size) + " bytes");
     if (size > remaining()) bad_end(size);
     std::string value(text_.substr(offset_, size));
+    if (!core::is_valid_utf8(value)) bad("a string is not valid UTF-8", core::excerpt(value, 40));
     offset_ += size;
     return value;
   }

@@ -144,6 +144,11 @@ TEST(GgufRules, UnknownValueTypes) {
                  {"unknown value type", "77"});
 }
 
+TEST(GgufRules, StringsAreUtf8) {
+  expect_refused(GgufBuilder{}.text("k", "a\xFF").build(), {"metadata \"k\"", "not valid UTF-8"});
+  expect_refused(GgufBuilder{}.tensor("w\x80", {1}, 0, 0).build(), {"not valid UTF-8"});
+}
+
 TEST(GgufRules, DeepArrays) {
   std::string value;
   for (int i = 0; i < 6; ++i) value += raw<uint32_t>(9) + raw<uint64_t>(1);
