@@ -88,6 +88,13 @@ YamlNode* node_at(YamlNode& root, const std::vector<Step>& steps, int line) {
   return node;
 }
 
+const YamlNode::Entry* find_entry(const std::vector<YamlNode::Entry>& entries,
+                                  const std::string& key) {
+  const auto found = std::find_if(entries.begin(), entries.end(),
+                                  [&](const YamlNode::Entry& e) { return e.key == key; });
+  return found == entries.end() ? nullptr : &*found;
+}
+
 struct Renamer {
   const std::string& path;
   CheckedRecipe& checked;
@@ -115,7 +122,9 @@ struct Renamer {
         continue;
       }
       const std::string name = alias->name.substr(prefix.size());
-      if (const YamlNode* other = map.find(name); other != nullptr) {
+      const YamlNode::Entry* other = find_entry(kept, name);
+      if (other == nullptr) other = find_entry(map.entries, name);
+      if (other != nullptr) {
         problems.push_back({entry.line, "",
                             entry.key + ": is another name of '" + name + "', which is on line " +
                                 std::to_string(other->line)});

@@ -1,0 +1,102 @@
+// hone eval: loss and perplexity of a model over a data file.
+#include <cstdio>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "recipes/inputs.h"
+#include "recipes/train/model_choice.h"
+#include "recipes/train/verbs.h"
+#include "trainer/evaluate.h"
+
+namespace hone::recipes {
+namespace {
+
+struct EvalArguments {
+  ModelArguments model;
+  data::DatasetSource source;
+  data::DatasetOptions dataset;
+  data::LoaderOptions loader;
+  bool train_prompts = false, skip_bad_rows = false, json = false;
+};
+
+const std::map<std::string, data::RowFormat> kFormats{
+    {"messages", data::RowFormat::kMessages},
+    {"sharegpt", data::RowFormat::kShareGpt},
+    {"alpaca", data::RowFormat::kAlpaca},
+    {"prompt_completion", data::RowFormat::kPromptCompletion},
+    {"text", data::RowFormat::kText}};
+
+void print(const EvalArguments& a, const trainer::EvalResult& result) {
+  if (a.json) {
+    const core::Json report{
+        {"model", a.model.model},      {"data", a.source.path.string()},
+        {"eval_loss", result.loss},    {"perplexity", result.perplexity},
+        {"tokens", result.num_tokens}, {"trained_tokens", result.num_trained_tokens}};
+    std::fputs(core::dump_json(report).c_str(), stdout);
+    return;
+  }
+  std::printf("loss %.6f, perplexity %.4f over %s tokens (%s in all)\n", result.loss,
+              result.perplexity,
+              core::format_count(static_cast<uint64_t>(result.num_trained_tokens)).c_str(),
+              core::format_count(static_cast<uint64_t>(result.num_tokens)).c_str());
+}
+
+int evaluate(EvalArguments a) {
+  if (!std::filesystem::exists(a.source.path)) {
+    core::fail(core::ErrorKind::kMissingInput,
+               {.what = "no such data file or folder", .where = a.source.path.string()});
+  }
+  const ModelFolders folders = find_model(a.model);
+  const data::Tokenizer tokenizer = data::Tokenizer::load(folders.tokenizer);
+  a.dataset.max_length = a.loader.max_length;
+  a.dataset.completion_only_loss = !a.train_prompts;
+  if (a.skip_bad_rows) a.dataset.on_bad_row = data::BadRowPolicy::kSkip;
+  a.source.where = "--data";
+  const data::TokenCache cache =
+      data::prepare_dataset({a.source}, a.dataset, tokenizer, token_cache_root());
+  a.loader.shuffle = false;
+  const models::Model model = load_for_inference(folders, a.model);
+  print(a, *trainer::evaluate(model, data::Loader(cache, a.loader)));
+  return 0;
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app, Action& chosen) {
+  auto a = std::make_shared<EvalArguments>();
+  CLI::App* verb = app.add_subcommand("eval", "Loss and perplexity of a model on data");
+  verb->add_option("model", a->model.model, "Folder, ID or ID@REVISION of a model or an adapter")
+      ->required();
+  verb->add_option("--data", a->source.path, "JSONL or JSON file, or a folder of such files")
+      ->required();
+  verb->add_option("--format", a->source.format,
+                   "messages, sharegpt, alpaca, prompt_completion or text")
+      ->transform(CLI::CheckedTransformer(kFormats));
+  verb->add_option("--split", a->source.split, "Of a folder: the files of this split");
+  verb->add_option("--max-rows", a->source.max_rows, "Only the first rows")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_flag("--assistant-only-loss", a->dataset.assistant_only_loss,
+                 "messages, sharegpt: the assistant's turns only");
+  verb->add_flag("--whole-row-loss", a->train_prompts, "prompt_completion, alpaca: prompts too");
+  verb->add_option("--system-prompt", a->dataset.system_prompt,
+                   "For conversations without a system turn");
+  verb->add_flag("--skip-bad-rows", a->skip_bad_rows, "Skip rows that can't be used");
+  verb->add_option("--max-length", a->loader.max_length, "Tokens a row may have")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 24));
+  verb->add_option("--micro-batch-size", a->loader.micro_batch_size, "Rows of a forward pass")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->add_flag("--packing", a->loader.packing, "Fill rows up to max-length");
+  verb->add_option("--adapter", a->model.adapter, "Adapter to put on MODEL");
+  verb->add_option("--base", a->model.base,
+                   "Base of an adapter MODEL, instead of the one it names");
+  verb->add_option("--dtype", a->model.dtype, "auto, float32 or bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+  verb->add_option("--device", a->model.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  verb->add_flag("--json", a->json, "Print a JSON object");
+  verb->callback([&chosen, a] { chosen = [a] { return evaluate(*a); }; });
+}
+
+}  // namespace hone::recipes

@@ -1,0 +1,23 @@
+// What is recorded of a run: what it is of (compared on resume) and what it was made with
+// (run.json).
+#pragma once
+
+#include "core/json.h"
+#include "data/tokenizer.h"
+#include "recipes/inputs.h"
+#include "recipes/recipe.h"
+#include "recipes/train/dtype_choice.h"
+
+namespace hone::recipes {
+
+// Model, tokenizer, data, adapter, dtype, seed and batch geometry; keys that may change come along
+// to be logged.
+core::Json run_identity(const Recipe& recipe, const ResolvedInputs& inputs,
+                        const PreparedData& data, const data::Tokenizer& tokenizer,
+                        const DtypeChoice& dtype);
+
+// Resolved recipe, revisions, versions, data totals and hashes, dtype and why.
+core::Json run_info(const Recipe& recipe, const ResolvedInputs& inputs, const PreparedData& data,
+                    const DtypeChoice& dtype);
+
+}  // namespace hone::recipes
