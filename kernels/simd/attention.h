@@ -88,19 +88,19 @@ inline void forward_panel(const AttentionArgs& args, const QueryTask& task, cons
   const float* v = args.v + (kv_head * args.num_tokens + block.begin) * dim;
   const int64_t columns = visible_columns(block, query + rows - 1);
   float *out = state + row * dim, *maxima = state + kQueryBlock * dim, *sums = maxima + kQueryBlock;
-  panel(rows, columns / kLanes, dim, q, dim, 1, kt, block.width, scores, kKeyBlock, false);
+  panel(rows, columns / kLanes, dim, q, dim, 1, kt, block.width, scores, kScoreStride, false);
   const bool whole = is_whole(args, block, columns, query, query + rows - 1);
   for (int i = 0; i < rows; ++i) {
-    const float factor =
-        softmax_row(scores + i * kKeyBlock, columns, whole, visible_range(args, block, query + i),
-                    args.scale, maxima[row + i], sums[row + i]);
+    const float factor = softmax_row(scores + i * kScoreStride, columns, whole,
+                                     visible_range(args, block, query + i), args.scale,
+                                     maxima[row + i], sums[row + i]);
     if (factor == 1.0f) continue;
     for (int64_t d = 0; d < dim; d += kLanes) {
       store(out + i * dim + d, load(out + i * dim + d) * factor);
     }
   }
-  panel(rows, dim / kLanes, smaller(columns, block.end - block.begin), scores, kKeyBlock, 1, v, dim,
-        out, dim, true);
+  panel(rows, dim / kLanes, smaller(columns, block.end - block.begin), scores, kScoreStride, 1, v,
+        dim, out, dim, true);
 }
 
 void attention_forward(const AttentionArgs& args, const QueryTask& task, float* scratch) {
@@ -161,35 +161,35 @@ inline void backward_block(const AttentionArgs& args, const QueryTask& task, con
   const int64_t keys = block.end - block.begin;
   for (int64_t t = begin; t < end; t += kTileRows) {
     const int rows = static_cast<int>(smaller(kTileRows, end - t));
-    float *p_panel = p + (t - begin) * kKeyBlock, *ds_panel = ds + (t - begin) * kKeyBlock;
+    float *p_panel = p + (t - begin) * kScoreStride, *ds_panel = ds + (t - begin) * kScoreStride;
     const int64_t columns = larger(0, visible_columns(block, t + rows - 1));
     const bool whole = is_whole(args, block, columns, t, t + rows - 1);
     const float *q = args.q + (head_at + t) * dim, *g = args.grad_out + (head_at + t) * dim;
-    panel(rows, columns / kLanes, dim, q, dim, 1, kt, block.width, p_panel, kKeyBlock, false);
-    panel(rows, columns / kLanes, dim, g, dim, 1, vt, block.width, ds_panel, kKeyBlock, false);
+    panel(rows, columns / kLanes, dim, q, dim, 1, kt, block.width, p_panel, kScoreStride, false);
+    panel(rows, columns / kLanes, dim, g, dim, 1, vt, block.width, ds_panel, kScoreStride, false);
     for (int i = 0; i < rows; ++i) {
-      backward_row(p_panel + i * kKeyBlock, ds_panel + i * kKeyBlock, columns, block.width, whole,
-                   visible_range(args, block, t + i), args.scale, args.lse[head_at + t + i],
+      backward_row(p_panel + i * kScoreStride, ds_panel + i * kScoreStride, columns, block.width,
+                   whole, visible_range(args, block, t + i), args.scale, args.lse[head_at + t + i],
                    args.delta[head_at + t + i]);
     }
-    panel(rows, dim / kLanes, smaller(columns, keys), ds_panel, kKeyBlock, 1, args.k + kv_at, dim,
-          args.dq + (head_at + t) * dim, dim, true);
+    panel(rows, dim / kLanes, smaller(columns, keys), ds_panel, kScoreStride, 1, args.k + kv_at,
+          dim, args.dq + (head_at + t) * dim, dim, true);
   }
   const int64_t slab = (task.chunk * args.num_heads + task.head) * tokens + block.begin;
   for (int64_t j = 0; j < keys; j += kTileRows) {
     const int rows = static_cast<int>(smaller(kTileRows, keys - j));
     const int64_t from = larger(begin, block.begin + j);  // earlier queries don't see key j
     if (from >= end) break;
-    const int64_t at = (from - begin) * kKeyBlock + j;
-    panel(rows, dim / kLanes, end - from, p + at, 1, kKeyBlock,
+    const int64_t at = (from - begin) * kScoreStride + j;
+    panel(rows, dim / kLanes, end - from, p + at, 1, kScoreStride,
           args.grad_out + (head_at + from) * dim, dim, args.dv + (slab + j) * dim, dim, true);
-    panel(rows, dim / kLanes, end - from, ds + at, 1, kKeyBlock, args.q + (head_at + from) * dim,
+    panel(rows, dim / kLanes, end - from, ds + at, 1, kScoreStride, args.q + (head_at + from) * dim,
           dim, args.dk + (slab + j) * dim, dim, true);
   }
 }
 
 void attention_backward(const AttentionArgs& args, const QueryTask& task, float* scratch) {
-  float *p = scratch, *ds = scratch + kQueryBlock * kKeyBlock;
+  float *p = scratch, *ds = scratch + kQueryBlock * kScoreStride;
   float* dq = args.dq + (task.head * args.num_tokens + task.begin) * args.padded_dim;
   const int64_t count = (task.end - task.begin) * args.padded_dim;
   for (int64_t i = 0; i < count; ++i) dq[i] = 0.0f;

@@ -209,55 +209,65 @@ void cross_entropy(T* logits, const int64_t* labels, int64_t rows, int64_t vocab
   }
 }
 
-// Ten rounds of Philox4x32 (core/rng.h) on kLanes counters at once: word[i] of block `first` +
-// lane.
-inline void philox_lanes(const DropoutKey& key, uint64_t first, uint32_t (*words)[4]) {
-  uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    const uint64_t index = first + static_cast<uint64_t>(i);
-    c0[i] = static_cast<uint32_t>(index);
-    c1[i] = static_cast<uint32_t>(index >> 32);
-    c2[i] = key.stream;
-    c3[i] = key.site;
-  }
-  uint32_t k0 = static_cast<uint32_t>(key.key), k1 = static_cast<uint32_t>(key.key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (int i = 0; i < kLanes; ++i) {
-      const uint64_t p0 = uint64_t{0xD2511F53} * c0[i], p1 = uint64_t{0xCD9E8D57} * c2[i];
-      c0[i] = static_cast<uint32_t>(p1 >> 32) ^ c1[i] ^ k0;
-      c1[i] = static_cast<uint32_t>(p1);
-      c2[i] = static_cast<uint32_t>(p0 >> 32) ^ c3[i] ^ k1;
-      c3[i] = static_cast<uint32_t>(p0);
+// Low and high halves of the 64-bit products of every lane with `factor`.
+struct WideProduct {
+  VecU low, high;
+};
+inline WideProduct multiply_wide(VecU x, uint32_t factor) {
+  const VecU factors = VecU{} + factor;
+  const VecL even = multiply_even(x, factors);
+  const VecL odd = multiply_even(reinterpret_cast<VecU>(reinterpret_cast<VecL>(x) >> 32), factors);
+  constexpr uint64_t kLowHalf = 0xFFFFFFFF;
+  return {reinterpret_cast<VecU>((even & kLowHalf) | (odd << 32)),
+          reinterpret_cast<VecU>((even >> 32) | (odd & ~kLowHalf))};
+}
+
+// Ten rounds of Philox4x32 (core/rng.h) on sixteen counters from `first`, as mask factors: those of
+// word w of counter i go to factors[16 w + i].
+constexpr int kMaskBlocks = 16, kMaskBatch = 4 * kMaskBlocks;
+inline void mask_batch(const DropoutKey& key, uint64_t first, float* factors) {
+  for (int i = 0; i < kMaskBlocks; i += kLanes) {
+    // `first` is a multiple of sixteen, so adding a lane number never carries into the upper half.
+    VecU c0 = __builtin_convertvector(lane_numbers(), VecU) +
+              (static_cast<uint32_t>(first) + static_cast<uint32_t>(i));
+    VecU c1 = VecU{} + static_cast<uint32_t>(first >> 32);
+    VecU c2 = VecU{} + key.stream, c3 = VecU{} + key.site;
+    uint32_t k0 = static_cast<uint32_t>(key.key), k1 = static_cast<uint32_t>(key.key >> 32);
+    for (int round = 0; round < 10; ++round) {
+      const WideProduct p0 = multiply_wide(c0, 0xD2511F53), p1 = multiply_wide(c2, 0xCD9E8D57);
+      c0 = p1.high ^ c1 ^ k0;
+      c1 = p1.low;
+      c2 = p0.high ^ c3 ^ k1;
+      c3 = p0.low;
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
     }
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
+    const VecF kept = broadcast(key.keep_scale);
+    const VecU threshold = VecU{} + key.threshold;
+    store(factors + i, c0 >= threshold ? kept : VecF{});
+    store(factors + kMaskBlocks + i, c1 >= threshold ? kept : VecF{});
+    store(factors + 2 * kMaskBlocks + i, c2 >= threshold ? kept : VecF{});
+    store(factors + 3 * kMaskBlocks + i, c3 >= threshold ? kept : VecF{});
   }
-  for (int i = 0; i < kLanes; ++i) {
-    words[i][0] = c0[i];
-    words[i][1] = c1[i];
-    words[i][2] = c2[i];
-    words[i][3] = c3[i];
-  }
+}
+
+template <typename T>
+inline void apply_mask(const T* src, T* dst, const float* factors, int64_t n, bool accumulate) {
+  VecF y = load_n(src, n) * load_n(factors, n);
+  if (accumulate) y = y + load_n(dst, n);
+  store_n(dst, y, n);
 }
 
 template <typename T>
 void dropout(const DropoutKey& key, const T* src, T* dst, int64_t begin, int64_t count,
              bool accumulate) {
-  constexpr int64_t kBatch = kLanes * 4;
-  uint32_t words[kLanes][4];
-  float factor[kBatch];
+  alignas(64) float factors[kMaskBatch];
   const int64_t end = begin + count;
-  for (int64_t base = begin / kBatch * kBatch; base < end; base += kBatch) {
-    philox_lanes(key, static_cast<uint64_t>(base) / 4, words);
-    for (int64_t i = 0; i < kBatch; ++i) {
-      factor[i] = words[i / 4][i % 4] >= key.threshold ? key.keep_scale : 0.0f;
-    }
-    for (int64_t e = larger(base, begin); e < smaller(base + kBatch, end);) {
-      const int64_t n = smaller(kLanes, smaller(base + kBatch, end) - e), at = e - begin;
-      VecF y = load_n(src + at, n) * load_n(factor + (e - base), n);
-      if (accumulate) y = y + load_n(dst + at, n);
-      store_n(dst + at, y, n);
-      e += n;
+  for (int64_t base = begin / kMaskBatch * kMaskBatch; base < end; base += kMaskBatch) {
+    mask_batch(key, static_cast<uint64_t>(base / kMaskBatch * kMaskBlocks), factors);
+    const int64_t first = larger(base, begin), last = smaller(base + kMaskBatch, end);
+    for (int64_t e = first; e < last; e += kLanes) {
+      apply_mask(src + (e - begin), dst + (e - begin), factors + (e - base), last - e, accumulate);
     }
   }
 }

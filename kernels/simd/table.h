@@ -57,13 +57,16 @@ struct QueryTask {
 
 constexpr int64_t kQueryBlock = 96;
 constexpr int64_t kKeyBlock = 128;
+// Row length of a block of scores: not a power of two, or walking down a column would use a few
+// cache sets only.
+constexpr int64_t kScoreStride = kKeyBlock + 16;
 constexpr int64_t kMaxLanes = 16;
 
 // Floats of scratch one thread needs.
 constexpr int64_t forward_scratch(int64_t padded_dim) {
-  return kQueryBlock * (padded_dim + 2) + 8 * kKeyBlock;
+  return kQueryBlock * (padded_dim + 2) + 8 * kScoreStride;
 }
-constexpr int64_t backward_scratch() { return 2 * kQueryBlock * kKeyBlock; }
+constexpr int64_t backward_scratch() { return 2 * kQueryBlock * kScoreStride; }
 
 template <typename T>
 struct TypedKernels {

@@ -3,6 +3,8 @@
 // instruction sets could be linked to the wrong one.
 #pragma once
 
+#include <immintrin.h>
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -28,8 +30,24 @@ typedef float VecF __attribute__((vector_size(kLanes * 4)));
 typedef float VecFUnaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 typedef int32_t VecI __attribute__((vector_size(kLanes * 4)));
 typedef uint32_t VecU __attribute__((vector_size(kLanes * 4)));
+typedef uint64_t VecL __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t VecH __attribute__((vector_size(kLanes * 2)));
 typedef uint16_t VecHUnaligned __attribute__((vector_size(kLanes * 2), aligned(2), may_alias));
+
+// 64-bit products of the even 32-bit lanes. The zeroing form avoids a false warning of GCC 12 (its
+// bug 105593).
+inline VecL multiply_even(VecU a, VecU b) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<VecL>(
+      _mm512_maskz_mul_epu32(0xFF, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<VecL>(
+      _mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+#else
+  return reinterpret_cast<VecL>(
+      _mm_mul_epu32(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+#endif
+}
 
 inline VecF broadcast(float x) { return x - VecF{}; }
 inline VecI bits_of(VecF x) { return reinterpret_cast<VecI>(x); }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "core/rng.h"
 #include "kernels/dropout.h"
 #include "kernels/reference.h"
 #include "tests/kernels/oracle.h"
@@ -158,6 +159,18 @@ TEST(Dropout, MaskIsAFunctionOfSeedStreamStepAndElementOnly) {
     (change == 0 ? other.dropout_seed : other.dropout_step) += 1;
     if (change == 2) other.dropout_stream += 1;
     EXPECT_FALSE(at::equal(mask, dropout_factors(100, 64, other))) << change;
+  }
+}
+
+TEST(Dropout, MaskIsTheDocumentedWordOfPhilox) {
+  const Lora lora = loras(0.25, at::kFloat)[2];
+  const DropoutKey key = dropout_key(lora);
+  const at::Tensor mask = dropout_factors(5, 37, lora).view(-1);
+  for (int64_t e = 0; e < mask.numel(); ++e) {
+    const auto block = static_cast<uint32_t>(e / 64 * 16 + e % 16);
+    const auto words = core::philox4x32({block, 0, key.stream, key.site}, key.key);
+    const bool kept = words[static_cast<size_t>(e % 64 / 16)] >= key.threshold;
+    ASSERT_EQ(mask[e].item<float>() > 0, kept) << e;
   }
 }
 
