@@ -1,5 +1,6 @@
 #include "recipes/train/run_info.h"
 
+#include <ATen/Parallel.h>
 #include <torch/version.h>
 
 #include <thread>
