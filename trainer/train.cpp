@@ -169,11 +169,10 @@ class Run {
   void evaluate_if_due() {
     if (!evaluation_is_due()) return;
     note_first_forward();
-    const auto evaluated =
-        evaluate(inputs_.model, *inputs_.eval_data,
-                 {.progress = [&](double fraction) { progress_.evaluating(fraction); },
-                  .should_stop =
-             [&] { return signals_.requested() && state_.step < options_.max_steps; }});
+    const auto evaluated = evaluate(
+        inputs_.model, *inputs_.eval_data,
+        {.progress = [&](double fraction) { progress_.evaluating(fraction); },
+         .should_stop = [&] { return signals_.requested() && state_.step < options_.max_steps; }});
     if (!evaluated) return;  // its row is made when the run goes on
     metrics_.append(eval_row_json(state_.step, evaluated->loss));
     progress_.message(fmt::format("step {}: held-out loss {:.4f}, perplexity {:.3f}", state_.step,
