@@ -71,10 +71,8 @@ int run_guarded(const Action& action) {
 std::string error_report(const Error& error) {
   const std::string text = core::redact(error.what());
   const std::string what = core::redact(error.detail().what);
-  const size_t last_line = what.rfind('\n');
-  std::string fatal =
-      "FATAL " + std::to_string(error.exit_code()) + " rank=0 host=" + host_name() + " what=" +
-      core::excerpt(last_line == std::string::npos ? what : what.substr(last_line + 1), 200);
+  std::string fatal = "FATAL " + std::to_string(error.exit_code()) + " rank=0 host=" + host_name() +
+                      " what=" + core::excerpt(what.substr(0, what.find('\n')), 200);
   if (!error.detail().where.empty())
     fatal += " where=" + core::excerpt(core::redact(error.detail().where), 200);
   return text + "\n" + fatal + "\n";

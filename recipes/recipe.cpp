@@ -157,12 +157,11 @@ void throw_problems(std::vector<Problem> problems, const std::string& path) {
     if (a.where.empty() != b.where.empty()) return a.where.empty();
     return a.line < b.line;
   });
-  std::string text;
-  for (const Problem& p : problems) text += problem_line(p, path) + "\n";
   const size_t n = problems.size();
-  core::fail(
-      ErrorKind::kBadRecipe,
-      {.what = text + (n == 1 ? "1 problem" : std::to_string(n) + " problems") + " in the recipe"});
+  std::string text =
+      (n == 1 ? "1 problem" : std::to_string(n) + " problems") + std::string(" in the recipe");
+  for (const Problem& p : problems) text += "\n" + problem_line(p, path);
+  core::fail(ErrorKind::kBadRecipe, {.what = text});
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "recipes/run_card.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -83,15 +84,21 @@ void add_measurements(const RunOutcome& outcome, formats::ModelCard& card) {
   card.measurements.push_back({"training loss", std::nullopt, outcome.last_loss});
 }
 
-std::string summary_of(const Recipe& recipe, const PreparedData& data) {
-  const std::string method =
-      recipe.trains_adapter() ? "A LoRA adapter for " : "A full fine-tuning of ";
-  std::string text = method + recipe.model_name_or_path + ", trained with hone on " +
-                     core::format_count(static_cast<uint64_t>(data.train.num_rows())) + " rows";
-  if (data.eval)
-    text += " and measured on " + core::format_count(static_cast<uint64_t>(data.eval->num_rows())) +
-            " held-out rows";
+std::string rows_text(const data::TokenCache& cache) {
+  return core::format_count(static_cast<uint64_t>(cache.num_rows())) + " rows";
+}
+
+std::string summary_of(const PreparedData& data) {
+  std::string text = "Trained on " + rows_text(data.train);
+  if (data.eval) text += ", measured on " + rows_text(*data.eval) + " that it was not trained on";
   return text + ".";
+}
+
+// Only an id may look like one: a hub would link it.
+std::string base_name(const Recipe& recipe, const ResolvedInputs& inputs) {
+  const std::string& name = recipe.model_name_or_path;
+  const bool is_path = inputs.model.origin == hub::Origin::kFolder;
+  return is_path && !name.starts_with('/') && !name.starts_with('.') ? "./" + name : name;
 }
 
 std::string number_text(double value) {
@@ -128,8 +135,8 @@ void write_run_card(const Recipe& recipe, const ResolvedInputs& inputs, const Pr
   Metrics metrics = read_metrics(output / "metrics.jsonl");
   formats::ModelCard card;
   card.model_id = recipe.hub.model_id.empty() ? output.filename().string() : recipe.hub.model_id;
-  card.summary = summary_of(recipe, data);
-  card.base_model = recipe.model_name_or_path;
+  card.summary = summary_of(data);
+  card.base_model = base_name(recipe, inputs);
   card.base_model_revision = inputs.model.commit;
   card.is_adapter = recipe.trains_adapter();
   card.license = base_license(inputs.model.folder);

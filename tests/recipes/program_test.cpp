@@ -97,11 +97,11 @@ TEST(ErrorReport, HidesTokensAndKeepsOneFatalLine) {
   const std::string token = "hf_" + std::string(30, 'a');
   const std::string text =
       error_report({core::ErrorKind::kUnavailable,
-                    {.what = "first\nsecond " + token, .where = "https://u:p@hub"}});
+                    {.what = "first " + token + "\nsecond", .where = "https://u:p@hub"}});
   EXPECT_EQ(text.find(token), std::string::npos);
   EXPECT_EQ(text.find("u:p"), std::string::npos);
   EXPECT_NE(text.find("\nFATAL 69 rank=0 host="), std::string::npos) << text;
-  EXPECT_NE(text.find(" what=second hf_<redacted> where=https://<redacted>@hub\n"),
+  EXPECT_NE(text.find(" what=first hf_<redacted> where=https://<redacted>@hub\n"),
             std::string::npos)
       << text;
 }

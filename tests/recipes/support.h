@@ -28,7 +28,7 @@ class RecipeTest : public testing::Test {
     return parse_recipe(text, "r.yaml", {.overrides = overrides});
   }
 
-  // The problems of a bad recipe, one a line, without the closing count.
+  // The problems of a bad recipe, one a line, without the count that leads them.
   std::vector<std::string> problems(const std::string& text,
                                     const std::vector<std::string>& overrides = {}) const {
     try {
@@ -38,7 +38,7 @@ class RecipeTest : public testing::Test {
       std::vector<std::string> lines;
       std::istringstream stream(e.what());
       for (std::string line; std::getline(stream, line);) lines.push_back(line);
-      lines.pop_back();
+      lines.erase(lines.begin());
       return lines;
     }
     return {};
