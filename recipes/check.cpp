@@ -11,6 +11,8 @@ namespace {
 using core::Json;
 using core::YamlNode;
 
+constexpr const char* kListExample = " (for example [{path: rows.jsonl, format: messages}])";
+
 class Checker {
  public:
   Checker(const std::vector<std::string>& overrides, CheckedRecipe& checked,
@@ -75,25 +77,24 @@ class Checker {
   }
 
   Json list(const YamlNode& node, const KeySpec& key, const std::string& path) {
-    const std::string example = " (for example [{path: rows.jsonl, format: messages}])";
     if (node.kind != YamlNode::Kind::kSequence || node.items.empty()) {
       const std::string got =
           node.kind == YamlNode::Kind::kSequence ? "an empty list" : describe(node);
-      report(node.line, path + ": got " + got + ", expected a list of maps" + example);
+      report(node.line, path + ": got " + got + ", expected a list of maps" + kListExample);
       return nullptr;
     }
     Json items = Json::array();
     for (size_t i = 0; i < node.items.size(); ++i) {
-      const std::string item_path = path + "[" + std::to_string(i) + "]";
-      if (node.items[i].kind != YamlNode::Kind::kMap) {
-        report(node.items[i].line,
-               item_path + ": got " + describe(node.items[i]) + ", expected a map" + example);
-        continue;
-      }
-      checked_.places[item_path] = place(node.items[i].line);
-      items.push_back(map(node.items[i], key.name + "[].", item_path + "."));
+      items.push_back(item(node.items[i], key, path + "[" + std::to_string(i) + "]"));
     }
     return items;
+  }
+
+  Json item(const YamlNode& node, const KeySpec& key, const std::string& path) {
+    checked_.places[path] = place(node.line);
+    if (node.kind == YamlNode::Kind::kMap) return map(node, key.name + "[].", path + ".");
+    report(node.line, path + ": got " + describe(node) + ", expected a map" + kListExample);
+    return nullptr;
   }
 
   void report_unknown(const YamlNode::Entry& entry, const std::string& prefix,

@@ -38,6 +38,7 @@ void check_folder_or_id(const CheckContext& context, const std::string& path, co
 void check_sources(const CheckContext& context, const std::string& list) {
   if (!context.at(list).is_array()) return;
   for (size_t i = 0; i < context.at(list).size(); ++i) {
+    if (!context.at(list)[i].is_object()) continue;
     const Json& path = context.at(list)[i].at("path");
     std::error_code ignored;
     if (!path.is_string() || fs::exists(path.get<std::string>(), ignored)) continue;

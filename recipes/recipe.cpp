@@ -151,8 +151,9 @@ std::string problem_line(const Problem& problem, const std::string& path) {
 }
 
 // Throws when there are problems, in the order of the file, overrides last.
-void throw_problems(std::vector<Problem> problems, const std::string& path) {
-  if (problems.empty()) return;
+void throw_problems(const std::vector<Problem>& found, const std::string& path) {
+  if (found.empty()) return;
+  std::vector<Problem> problems = found;
   std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
     if (a.where.empty() != b.where.empty()) return a.where.empty();
     return a.line < b.line;
@@ -171,24 +172,25 @@ Recipe parse_recipe(const std::string& text, const std::string& path,
   std::vector<core::YamlProblem> yaml_problems;
   core::YamlNode root = core::parse_yaml(text, yaml_problems);
   std::vector<Problem> problems;
+  problems.reserve(yaml_problems.size());
   for (const auto& p : yaml_problems) problems.push_back({p.line, "", p.message});
   // What could be read of a file with duplicate keys is worth checking; of one that can't be
   // parsed, it is not.
   const bool whole = std::all_of(yaml_problems.begin(), yaml_problems.end(), [](const auto& p) {
     return p.message.starts_with("duplicate key");
   });
-  if (!whole) throw_problems(std::move(problems), path);
+  if (!whole) throw_problems(problems, path);
 
   const CheckedRecipe checked = check_recipe(std::move(root), options.overrides, path, problems);
   std::vector<std::string> notes = checked.notes;
-  if (checked.values.empty()) throw_problems(std::move(problems), path);
+  if (checked.values.empty()) throw_problems(problems, path);
   const CheckContext context{checked, problems, notes};
   check_combinations(context);
   const parallel::Layout layout = resolve_layout(context, options.num_ranks);
   const BatchSizes sizes = resolve_batch_sizes(context, layout.data_parallel_size());
   const auto model_error = check_local_model(context);
   if (model_error && !problems.empty()) context.report("model_name_or_path", model_error->what());
-  throw_problems(std::move(problems), path);
+  throw_problems(problems, path);
   if (model_error) throw *model_error;
 
   Recipe recipe = typed_recipe(checked, path);

@@ -22,7 +22,7 @@ bool has_files(const fs::path& folder) {
 // A full disk or a read-only folder is better found now than at the first checkpoint.
 void check_writable(const fs::path& folder) {
   core::make_folders(folder);
-  const core::PendingFile probe(folder / "probe");
+  const core::PendingFile probe(fs::absolute(folder) / "probe");
 }
 
 bool belongs_to_run(const std::string& name) {

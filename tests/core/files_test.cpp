@@ -62,7 +62,6 @@ TEST(Files, MapShowsTheWholeFileAndMoves) {
   MappedFile map(folder.write("a", "hello"));
   MappedFile moved(std::move(map));
   EXPECT_EQ(moved.text(), "hello");
-  EXPECT_TRUE(map.bytes().empty());
   EXPECT_TRUE(MappedFile(folder.write("empty", "")).bytes().empty());
 }
 

@@ -51,6 +51,10 @@ TEST_F(BadRecipe, WrongTypeSaysGotAndExpected) {
   EXPECT_EQ(problem("adapter: {modules_to_save: lm_head}\n"),
             "r.yaml:5: adapter.modules_to_save: got 'lm_head', expected a list of text (for "
             "example [first, second])");
+  EXPECT_EQ(
+      problem("eval_datasets: [data/test.jsonl]\n"),
+      "r.yaml:5: eval_datasets[0]: got 'data/test.jsonl', expected a map (for example [{path: "
+      "rows.jsonl, format: messages}])");
   EXPECT_EQ(problem("adapter:\n  target_modules:\n    - q_proj\n    - {}\n"),
             "r.yaml:8: adapter.target_modules: got a map in the list, expected text");
 }

@@ -56,15 +56,14 @@ std::string object_mismatch(const Json& schema, const Json& value, const std::st
       return path + "/" + name.get<std::string>() + " is missing";
   }
   for (const auto& [name, item] : value.items()) {
-    const std::string below = path + "/" + name;
+    const std::string below = std::string(path).append("/").append(name);
     const Json rest = schema.value("additionalProperties", Json(true));
     if (schema.contains("properties") && schema["properties"].contains(name)) {
-      if (const auto m = schema_mismatch(schema["properties"][name], item, below); !m.empty())
-        return m;
+      if (auto m = schema_mismatch(schema["properties"][name], item, below); !m.empty()) return m;
     } else if (rest == false) {
       return below + " is unknown";
     } else if (rest.is_object()) {
-      if (const auto m = schema_mismatch(rest, item, below); !m.empty()) return m;
+      if (auto m = schema_mismatch(rest, item, below); !m.empty()) return m;
     }
   }
   return "";
@@ -104,7 +103,7 @@ std::string schema_mismatch(const Json& schema, const Json& value, const std::st
   if (value.is_array() && schema.contains("items")) {
     if (value.size() < schema.value("minItems", size_t{0})) return path + " is empty";
     for (const Json& item : value) {
-      if (const auto m = schema_mismatch(schema["items"], item, path + "/-"); !m.empty()) return m;
+      if (auto m = schema_mismatch(schema["items"], item, path + "/-"); !m.empty()) return m;
     }
   }
   return value.is_object() ? object_mismatch(schema, value, path) : "";
