@@ -85,6 +85,10 @@ int train(const TrainArguments& arguments) {
                                         .resume = arguments.resume,
                                         .resume_path = arguments.resume_path,
                                         .overwrite = arguments.overwrite});
+  if (recipe.loader.max_length > spec.max_position_embeddings) {
+    spdlog::warn("max_length {} is more than the {} positions the model was made for",
+                 recipe.loader.max_length, spec.max_position_embeddings);
+  }
   kernels::install_caching_allocator();
   const data::Tokenizer tokenizer = data::Tokenizer::load(inputs.tokenizer_folder);
   check_vocabulary(tokenizer, spec, inputs);
@@ -117,6 +121,7 @@ int train(const TrainArguments& arguments) {
                   .first_eval_loss = result.first_eval_loss,
                   .last_eval_loss = result.last_eval_loss,
                   .dtype = dtype.name});
+  spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
   if (recipe.hub.push) push(recipe);
   return 0;
 }

@@ -1,10 +1,16 @@
 // What is said about a recipe that is wrong.
-#include <chrono>
+#include <ctime>
 
 #include "tests/recipes/support.h"
 
 namespace hone::recipes {
 namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr double kMaxSeconds = 10;
+#else
+constexpr double kMaxSeconds = 1;
+#endif
 
 using BadRecipe = RecipeTest;
 
@@ -143,10 +149,10 @@ TEST_F(BadRecipe, HostileYamlIsRefusedQuickly) {
       {"recipe: [sft\nseed: 1\n", "not valid YAML"},
       {"- recipe\n- sft\n", "got a list, expected key: value lines"}};
   for (const auto& [text, message] : cases) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     const auto found = problems(text);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 1.0) << message;
+    const double cpu_seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    EXPECT_LT(cpu_seconds, kMaxSeconds) << message;
     ASSERT_EQ(found.size(), 1u) << message;
     EXPECT_NE(found[0].find(message), std::string::npos) << found[0];
   }

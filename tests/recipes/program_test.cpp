@@ -42,7 +42,6 @@ TEST_F(Program, ReportsEveryErrorAndExits78) {
   EXPECT_NE(result.err.find("--set max_steps: got '0'"), std::string::npos);
   EXPECT_NE(result.err.find("\nFATAL 78 rank=0 host="), std::string::npos);
   EXPECT_NE(result.err.find("what=3 problems in the recipe"), std::string::npos);
-  EXPECT_LT(result.cpu_seconds, 1.0);
 }
 
 TEST_F(Program, DoesNotLinkLibTorch) {
