@@ -85,20 +85,33 @@ SIDES = {"hone": run_hone, "TRL": run_trl}
 def measure(options):
     """(method, side, dtype) -> list of results, a round each; sides take turns inside a round."""
     results = {}
+    done = []
+    if options.results and options.results.exists():
+        done = [json.loads(line) for line in options.results.read_text().splitlines()]
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
         work = Path(folder)
         setup = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(work / "hf"), "XDG_CACHE_HOME": str(work / "cache"),
                  "HONE_HUB": str(work / "hub"), "OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "true"}
         for number in range(options.rounds):
             for method in options.methods.split(","):
-                for dtype in options.dtypes.split(","):
-                    for side, run_side in SIDES.items():
-                        result = run_side(setup, method, dtype, work, options)
+                for side, run_side in SIDES.items():
+                    for dtype in dtypes_of(side, options):
+                        key = [number, method, side, dtype]
+                        result = next((r for k, r in done if k == key), None)
+                        if result is None:
+                            result = run_side(setup, method, dtype, work, options)
+                            if options.results:
+                                with open(options.results, "a") as out:
+                                    out.write(json.dumps([key, result]) + "\n")
                         results.setdefault((method, side, dtype), []).append(result)
                         print(f"round {number + 1} {method} {side} {dtype}: {rate(result):.0f} tokens/s, "
                               f"{result['memory'] / 1e9:.2f} GB, first forward after {result['startup']} s, "
                               f"losses {[round(x, 3) for x in result['losses']]}", flush=True)
     return results
+
+
+def dtypes_of(side, options):
+    return (options.hone_dtypes if side == "hone" else options.trl_dtypes).split(",")
 
 
 def rate(result):
@@ -120,8 +133,8 @@ def table(results, options):
     ratios = []
     for method in options.methods.split(","):
         best = {}
-        for dtype in options.dtypes.split(","):
-            for side in SIDES:
+        for side in SIDES:
+            for dtype in dtypes_of(side, options):
                 s = summary(results[method, side, dtype])
                 lines.append(f"| {method} | {side} | {dtype} | {s['rate']:.0f} | {s['memory'] / 1e9:.2f} GB | {s['startup']:.2f} s |")
                 if side not in best or s["rate"] > best[side][1]["rate"]:
@@ -138,7 +151,8 @@ def table(results, options):
 
 def describe(options):
     cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    command = f"tests/bench/train_vs_trl.py --bin build/bin --model FOLDER --rounds {options.rounds} --steps {options.steps}"
+    command = (f"tests/bench/train_vs_trl.py --bin build/bin --model FOLDER --rounds {options.rounds} --steps {options.steps} "
+               f"--hone-dtypes {options.hone_dtypes} --trl-dtypes {options.trl_dtypes}")
     return (f"`{command}` on {options.threads} threads of {cpu} ({platform.machine()}): SmolLM2-135M-Instruct, packs of "
             f"{options.max_length:,} tokens, {options.accumulation} a step, {options.steps} steps a run, {options.rounds} rounds. "
             f"TRL without recompute.\n\n")
@@ -151,12 +165,14 @@ def main():
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=REPOSITORY / "configs/data/debian-packages/train.jsonl")
     parser.add_argument("--methods", default="full,lora")
-    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--hone-dtypes", default="float32,bfloat16")
+    parser.add_argument("--trl-dtypes", default="float32,bfloat16")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=1024)
     parser.add_argument("--accumulation", type=int, default=1)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--results", type=Path, help="keep each run's figures in this file, and take up from it")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     options = parser.parse_args()
     results = measure(options)
