@@ -58,7 +58,7 @@ TEST(BadModel, MissingShardIsNamed) {
   write_text(
       work / "model" / "model.safetensors.index.json",
       R"({"metadata":{"total_size":4},"weight_map":{"model.norm.weight":"model-00001-of-00001.safetensors"}})");
-  expect_failure(work.train(), 65, {"model-00001-of-00001.safetensors"});
+  expect_failure(work.train(), 66, {"model-00001-of-00001.safetensors"});
 }
 
 TEST(BadModel, WrongShapesNameTensorAndBothShapes) {

@@ -41,7 +41,7 @@ TEST(SaveFaults, FailingRenameExits74) {
 
 TEST(SaveFaults, ReadOnlyOutputExits73BeforeTraining) {
   Workspace work;
-  expect_failure(work.train({}, fault("open:0:EROFS:/out")), 73, {"out"});
+  expect_failure(work.train({}, fault("open:0:EROFS:out")), 73, {"out"});
 }
 
 TEST(SaveFaults, DyingInsideASaveLosesNothing) {
