@@ -45,7 +45,7 @@ say "Done in $((SECONDS - started)) s, $((SECONDS - built)) s after the build"
 cat <<TEXT
 The model is in your local hub as $tuned, with its card: $run/README.md
 Next:
-  hone generate $tuned --prompt "What is the Debian package nano?"   ask it something
+  hone generate $tuned --chat --prompt "What is the Debian package nano?"   ask it something
   hone hub history $tuned                          every version you pushed
   hone pull $tuned --output my-model               a folder that transformers and peft load
   \$EDITOR $recipe    then: hone train $recipe --overwrite
