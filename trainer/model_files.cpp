@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "formats/safetensors.h"
 #include "formats/weight_files.h"
+#include "models/spec/saved_config.h"
 
 namespace hone::trainer {
 namespace fs = std::filesystem;
@@ -23,19 +24,8 @@ constexpr std::array kTokenizerFiles{"tokenizer.json",
                                      "chat_template.jinja",
                                      "chat_template.json"};
 
-// safetensors names to the ones config.json uses.
-std::string config_dtype(const std::string& save_dtype) {
-  static const std::map<std::string, std::string> kNames{
-      {"F32", "float32"}, {"F16", "float16"}, {"BF16", "bfloat16"}};
-  const auto found = kNames.find(save_dtype);
-  return found == kNames.end() ? save_dtype : found->second;
-}
-
 void write_config(const fs::path& from, const fs::path& to, const std::string& save_dtype) {
-  core::Json config = core::read_json_file(from);
-  for (const char* key : {"dtype", "torch_dtype"}) {
-    if (!save_dtype.empty() && config.contains(key)) config[key] = config_dtype(save_dtype);
-  }
+  const core::Json config = models::config_to_save(core::read_json_file(from), save_dtype);
   core::write_file_atomic(to, core::dump_json(config));
 }
 

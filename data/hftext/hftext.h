@@ -1,7 +1,9 @@
-/* Hugging Face tokenization and chat templates: a C ABI over the Rust crates `tokenizers` and `minijinja`.
+/* Hugging Face tokenization and chat templates: a C ABI over the Rust crates `tokenizers` and
+ * `minijinja`.
  *
- * All text is UTF-8, pointer and size, not NUL-terminated. Calls that can fail return 0, or 1 with *error filled (free
- * its message). A tokenizer and a template may be used by several threads at once. No call throws or panics. */
+ * All text is UTF-8, pointer and size, not NUL-terminated. Calls that can fail return 0, or 1 with
+ * *error filled (free its message). A tokenizer and a template may be used by several threads at
+ * once. No call throws or panics. */
 #ifndef HONE_DATA_HFTEXT_HFTEXT_H_
 #define HONE_DATA_HFTEXT_HFTEXT_H_
 
@@ -50,9 +52,10 @@ int hft_template_compile(const char* source, size_t size, hft_template** out, hf
 void hft_template_free(hft_template* chat_template);
 /* Whether the template has {% generation %} blocks. */
 int hft_template_has_generation(const hft_template* chat_template);
-/* `context` is a JSON object: messages, add_generation_prompt, bos_token, ... `now_unix` is what strftime_now reads.
- * `out_spans` holds the byte ranges of `out_text` inside generation blocks. Fails when the template raises, or exceeds
- * its budget of steps, memory, output (16 MiB) or recursion. */
+/* `context` is a JSON object: messages, add_generation_prompt, bos_token, ... `now_unix` is what
+ * strftime_now reads. `out_spans` holds the byte ranges of `out_text` inside generation blocks.
+ * Fails when the template raises, or exceeds its budget of steps, memory, output (16 MiB) or
+ * recursion. */
 int hft_template_render(const hft_template* chat_template, const char* context, size_t size,
                         int64_t now_unix, hft_text* out_text, hft_encoding* out_spans,
                         hft_error* error);
