@@ -46,7 +46,7 @@ std::string content_hash(const fs::path& path, const fs::path& memo_folder) {
   const fs::path memo =
       memo_folder / (core::sha256_hex(fs::absolute(path).string()).substr(0, 32) + ".json");
   if (std::string hash = remembered(memo, stamp); !hash.empty()) return hash;
-  const std::string hash = core::sha256_file(path);
+  std::string hash = core::sha256_file(path);
   if (stamp_of(path) == stamp && std::time(nullptr) - stamp.seconds >= kSettledSeconds) {
     core::make_folders(memo_folder);
     const Json json = {{"path", fs::absolute(path).string()},

@@ -36,7 +36,7 @@ SignatureHandle sign(const Author& author, const std::string& where) {
 std::string tidy_message(const std::string& message, const std::string& where) {
   git_buf buffer = GIT_BUF_INIT;
   check_git(git_message_prettify(&buffer, message.c_str(), 0, '#'), "bad message", where);
-  const std::string tidy(buffer.ptr, buffer.size);
+  std::string tidy(buffer.ptr, buffer.size);
   git_buf_dispose(&buffer);
   if (tidy.empty())
     core::fail(ErrorKind::kUsage, {.what = "the commit message is empty", .where = where});

@@ -89,7 +89,7 @@ fs::path LocalStore::snapshot(RepoKind kind, const std::string& id,
   const GitRepo repo = open(kind, id);
   const ContentStore store = content();
   const auto entries = ls(kind, id, commit);
-  const fs::path folder =
+  fs::path folder =
       root_ / "snapshots" / (std::string(plural(kind)) + "--" + flat_name(id)) / commit;
   std::error_code error;
   if (!fs::is_directory(folder, error)) {

@@ -49,9 +49,10 @@ Metrics read_metrics(const fs::path& path) {
   return metrics;
 }
 
-// The licence in the front matter of the base model's card, "" when it says nothing.
-std::string base_license(const fs::path& model_folder) {
-  const fs::path readme = model_folder / "README.md";
+// The licence in the front matter of the card in a model's or dataset's folder, "" when it says
+// nothing; the licence's own name where it is "other".
+std::string card_license(const fs::path& folder) {
+  const fs::path readme = folder / "README.md";
   if (!fs::is_regular_file(readme)) return "";
   const std::string text = core::read_file(readme);
   const size_t end = text.find("\n---", 3);
@@ -59,13 +60,20 @@ std::string base_license(const fs::path& model_folder) {
   std::vector<core::YamlProblem> problems;
   const core::YamlNode front = core::parse_yaml(text.substr(4, end - 3), problems);
   const core::YamlNode* license = front.find("license");
+  const core::YamlNode* name = front.find("license_name");
+  if (license != nullptr && license->scalar == "other" && name != nullptr) return name->scalar;
   return license == nullptr ? "" : license->scalar;
+}
+
+fs::path folder_of(const fs::path& path) {
+  return fs::is_directory(path) ? path : path.parent_path();
 }
 
 void add_data(const std::vector<data::DatasetSource>& sources, const std::string& use,
               const data::TokenCache& cache, formats::ModelCard& card) {
   for (const data::DatasetSource& source : sources) {
     formats::ModelCardData entry{.name = source.path.string(), .use = use};
+    entry.license = card_license(folder_of(source.path));
     if (sources.size() == 1) entry.rows = cache.num_rows();
     if (fs::is_regular_file(source.path)) entry.sha256 = core::sha256_file(source.path);
     card.data.push_back(std::move(entry));
@@ -139,7 +147,7 @@ void write_run_card(const Recipe& recipe, const ResolvedInputs& inputs, const Pr
   card.base_model = base_name(recipe, inputs);
   card.base_model_revision = inputs.model.commit;
   card.is_adapter = recipe.trains_adapter();
-  card.license = base_license(inputs.model.folder);
+  card.license = card_license(inputs.model.folder);
   metrics.curve.title = "Loss of " + card.model_id;
   core::write_file_atomic(output / kCurveFile, formats::loss_curve_svg(metrics.curve));
   card.loss_curve_file = kCurveFile;

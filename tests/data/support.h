@@ -14,6 +14,7 @@
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "tests/core/temp_folder.h"
+#include "tests/support/paths.h"
 
 namespace hone::data {
 
@@ -21,7 +22,7 @@ using core::Json;
 using core::TempFolder;
 
 inline std::filesystem::path golden_text() {
-  return std::filesystem::path(HONE_SOURCE_DIR) / "tests/golden/text";
+  return std::filesystem::path(test::kSourceDir) / "tests/golden/text";
 }
 
 struct Failure {

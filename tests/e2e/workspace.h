@@ -10,14 +10,15 @@
 #include <vector>
 
 #include "core/json.h"
+#include "tests/support/paths.h"
 #include "tests/support/process.h"
 
 namespace hone::test {
 
 namespace fs = std::filesystem;
 
-inline const fs::path kBin = fs::path(HONE_BINARY_DIR) / "bin";
-inline const fs::path kTinyChat = fs::path(HONE_SOURCE_DIR) / "tests/golden/tiny-chat";
+inline const fs::path kBin = fs::path(test::kBinaryDir) / "bin";
+inline const fs::path kTinyChat = fs::path(test::kSourceDir) / "tests/golden/tiny-chat";
 
 class Workspace {
  public:

@@ -1,11 +1,12 @@
 // Saves that fail: the disk is full, read-only or broken, or the process dies inside the save.
 #include "tests/e2e/workspace.h"
+#include "tests/support/paths.h"
 
 namespace hone::test {
 namespace {
 
 Environment fault(const std::string& spec) {
-  return {{"LD_PRELOAD", HONE_FAULT_SHIM}, {"HONE_FAULT", spec}};
+  return {{"LD_PRELOAD", test::kFaultShim}, {"HONE_FAULT", spec}};
 }
 
 void expect_first_checkpoint_survives(const Workspace& work) {

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "tests/core/temp_folder.h"
+#include "tests/support/paths.h"
 
 namespace hone::formats {
 
@@ -50,6 +51,6 @@ inline std::string safetensors_text(const std::string& header, const std::string
   return raw<uint64_t>(header.size()) + header + data;
 }
 
-inline const std::string kGoldenFolder = std::string(HONE_SOURCE_DIR) + "/tests/golden/formats";
+inline const std::string kGoldenFolder = std::string(test::kSourceDir) + "/tests/golden/formats";
 
 }  // namespace hone::formats

@@ -2,6 +2,7 @@
 
 #include "core/json.h"
 #include "tests/formats/support.h"
+#include "tests/support/paths.h"
 
 namespace hone::formats {
 namespace {
@@ -69,7 +70,7 @@ TEST(WeightFiles, OpensShards) {
 
 TEST(WeightFiles, OpensShardsOfAGoldenModel) {
   const WeightFiles weights =
-      open_weight_files(std::string(HONE_SOURCE_DIR) + "/tests/golden/models/llama_sharded");
+      open_weight_files(std::string(test::kSourceDir) + "/tests/golden/models/llama_sharded");
   EXPECT_EQ(weights.files().size(), 3u);
   EXPECT_NE(weights.find("model.embed_tokens.weight"), nullptr);
 }

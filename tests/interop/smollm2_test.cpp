@@ -5,6 +5,7 @@
 
 #include "formats/gguf_import.h"
 #include "tests/support/model_run.h"
+#include "tests/support/paths.h"
 #include "tests/support/process.h"
 
 namespace hone::models {
@@ -12,8 +13,8 @@ namespace {
 
 TEST(SmolLM2, FloatErrorIsAtMostTwiceThatOfTransformers) {
   const test::TemporaryFolder work;
-  formats::import_gguf(HONE_SMOLLM2_GGUF, work / "model");
-  const Tensors golden = read_tensors(std::filesystem::path(HONE_SOURCE_DIR) /
+  formats::import_gguf(test::kSmolLM2Gguf, work / "model");
+  const Tensors golden = read_tensors(std::filesystem::path(test::kSourceDir) /
                                       "tests/golden/smollm2/golden.safetensors");
 
   const Model model = load_model(work / "model", {});

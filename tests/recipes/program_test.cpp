@@ -6,11 +6,12 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "tests/recipes/support.h"
+#include "tests/support/paths.h"
 
 namespace hone::recipes {
 namespace {
 
-const std::string kHone = HONE_BINARY_DIR "/bin/hone";
+const std::string kHone = std::string(test::kBinaryDir) + "/bin/hone";
 
 class Program : public RecipeTest {
  protected:
@@ -55,7 +56,7 @@ TEST_F(Program, DoesNotLinkLibTorch) {
 TEST_F(Program, PrintsSchemaAndReference) {
   EXPECT_EQ(core::Json::parse(hone({"recipe", "schema"}).out)["type"], "object");
   EXPECT_EQ(hone({"recipe", "docs"}).out,
-            test::slurp(std::filesystem::path(HONE_SOURCE_DIR) / "docs/recipe_reference.md"));
+            test::slurp(std::filesystem::path(test::kSourceDir) / "docs/recipe_reference.md"));
 }
 
 TEST_F(Program, WrongUsageExits64AndSaysWhatIsMeant) {

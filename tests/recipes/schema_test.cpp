@@ -9,13 +9,14 @@
 #include "core/yaml.h"
 #include "recipes/yaml_value.h"
 #include "tests/recipes/support.h"
+#include "tests/support/paths.h"
 
 namespace hone::recipes {
 namespace {
 
 using core::Json;
 
-const std::filesystem::path kSource = HONE_SOURCE_DIR;
+const std::filesystem::path kSource = test::kSourceDir;
 
 TEST(Schema, TheKeysAreTheGoldenOnes) {
   std::string keys;

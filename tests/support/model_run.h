@@ -16,13 +16,14 @@
 #include "formats/weight_files.h"
 #include "models/load.h"
 #include "models/model.h"
+#include "tests/support/paths.h"
 
 namespace hone::models {
 
 using Tensors = std::map<std::string, at::Tensor>;
 
 inline std::filesystem::path golden_model(const std::string& name) {
-  return std::filesystem::path(HONE_SOURCE_DIR) / "tests/golden/models" / name;
+  return std::filesystem::path(test::kSourceDir) / "tests/golden/models" / name;
 }
 
 inline at::ScalarType test_scalar_type(formats::Dtype dtype) {

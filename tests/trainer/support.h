@@ -17,13 +17,14 @@
 #include "data/loader.h"
 #include "formats/safetensors.h"
 #include "models/load.h"
+#include "tests/support/paths.h"
 
 namespace hone::trainer {
 
 namespace fs = std::filesystem;
 
 inline fs::path golden(const std::string& name) {
-  return fs::path(HONE_SOURCE_DIR) / "tests" / "golden" / name;
+  return fs::path(test::kSourceDir) / "tests" / "golden" / name;
 }
 
 class TempFolder {
