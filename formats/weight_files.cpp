@@ -13,6 +13,11 @@ namespace hone::formats {
 namespace fs = std::filesystem;
 namespace {
 
+std::string mapped_but(const std::string& tensor, const std::string& file, const char* fault,
+                       const std::string& other = "") {
+  return "tensor \"" + tensor + "\" is mapped to " + file + fault + other;
+}
+
 using core::ErrorKind;
 using core::fail;
 
@@ -182,11 +187,9 @@ class WeightFilesBuilder {
       mapped[tensor] = file;
       const WeightTensor* found = result_.find(tensor);
       if (found == nullptr) {
-        problems_.add("tensor \"" + tensor + "\" is mapped to " + file +
-                      ", which does not have it");
+        problems_.add(mapped_but(tensor, file, ", which does not have it"));
       } else if (result_.file_names_[found->file] != file) {
-        problems_.add("tensor \"" + tensor + "\" is mapped to " + file + " but is in " +
-                      result_.file_names_[found->file]);
+        problems_.add(mapped_but(tensor, file, " but is in ", result_.file_names_[found->file]));
       }
     }
     for (const WeightTensor& t : result_.tensors_) {

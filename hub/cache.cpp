@@ -45,7 +45,7 @@ std::string find_commit(const fs::path& repo, const std::string& revision, Cache
   const fs::path ref = repo / "refs" / revision;
   std::error_code error;
   if (core::is_safe_relative_path(revision) && fs::is_regular_file(ref, error)) {
-    const std::string commit = trimmed(core::read_file(ref, kMaxRefBytes));
+    std::string commit = trimmed(core::read_file(ref, kMaxRefBytes));
     if (is_commit_id(commit)) return commit;
     hit.reason =
         "its file " + ref.string() + " is damaged (no commit id): delete it and download again";

@@ -125,7 +125,7 @@ LargePointer ContentStore::put_file(const fs::path& source, const std::string& n
 LargePointer ContentStore::put_bytes(std::string_view bytes) {
   core::make_folders(temporary_);
   const TemporaryFile temporary{unique_name(temporary_)};
-  const LargePointer pointer{core::sha256_hex(bytes), bytes.size()};
+  LargePointer pointer{core::sha256_hex(bytes), bytes.size()};
   if (has(pointer)) return pointer;
   core::write_file_atomic(temporary.path, bytes);
   keep(temporary.path, pointer);
