@@ -88,13 +88,7 @@ void add_eval(CLI::App& app, Action& chosen) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   verb->add_flag("--packing", a->loader.packing, "Fill rows up to max-length");
-  verb->add_option("--adapter", a->model.adapter, "Adapter to put on MODEL");
-  verb->add_option("--base", a->model.base,
-                   "Base of an adapter MODEL, instead of the one it names");
-  verb->add_option("--dtype", a->model.dtype, "auto, float32 or bfloat16")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
-  verb->add_option("--device", a->model.device, "auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  add_model_options(*verb, a->model);
   verb->add_flag("--json", a->json, "Print a JSON object");
   verb->callback([&chosen, a] { chosen = [a] { return evaluate(*a); }; });
 }

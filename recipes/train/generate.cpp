@@ -160,13 +160,7 @@ void add_generate(CLI::App& app, Action& chosen) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--seed", o.seed, "Of the draws")->capture_default_str();
-  verb->add_option("--adapter", a->model.adapter, "Adapter to put on MODEL");
-  verb->add_option("--base", a->model.base,
-                   "Base of an adapter MODEL, instead of the one it names");
-  verb->add_option("--dtype", a->model.dtype, "auto, float32 or bfloat16")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
-  verb->add_option("--device", a->model.device, "auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  add_model_options(*verb, a->model);
   verb->callback([&chosen, a] { chosen = [a] { return generate(*a); }; });
 }
 

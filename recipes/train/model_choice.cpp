@@ -32,6 +32,16 @@ fs::path base_of(const fs::path& adapter, const std::string& named) {
 
 }  // namespace
 
+void add_model_options(CLI::App& verb, ModelArguments& arguments) {
+  verb.add_option("--adapter", arguments.adapter, "Adapter to put on MODEL");
+  verb.add_option("--base", arguments.base,
+                  "Base of an adapter MODEL, instead of the one it names");
+  verb.add_option("--dtype", arguments.dtype, "auto, float32 or bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+  verb.add_option("--device", arguments.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+}
+
 ModelFolders find_model(const ModelArguments& arguments) {
   const fs::path model = folder_of(arguments.model);
   ModelFolders folders{.base = model, .tokenizer = model};

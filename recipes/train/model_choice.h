@@ -2,6 +2,7 @@
 // found.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -18,6 +19,9 @@ struct ModelArguments {
   std::string dtype = "auto";  // "auto": float32 on a CPU, bfloat16 on a GPU
   std::string device = "auto";
 };
+
+// --adapter, --base, --dtype and --device: what every verb that runs a model offers.
+void add_model_options(CLI::App& verb, ModelArguments& arguments);
 
 struct ModelFolders {
   std::filesystem::path base;
