@@ -55,16 +55,23 @@ size_t header_end(const Tokenizer& tokenizer, const ChatRow& row, size_t index,
   return end;
 }
 
-// The conversation up to and with message `index`, and where what the model would generate begins.
-RenderedChat render_turn(const Tokenizer& tokenizer, const ChatRow& row, size_t index) {
-  std::string text =
-      tokenizer.render(first_messages(row.messages, index + 1), false, row.extra).text;
+// `text` ends with the turn of message `index`: trained from where the model would start to write
+// it.
+RenderedChat train_from_turn(const Tokenizer& tokenizer, const ChatRow& row, size_t index,
+                             std::string text) {
   const auto prompt = generation_prompt(tokenizer, row, index);
   const size_t begin = prompt && text.starts_with(*prompt)
                            ? prompt->size()
                            : header_end(tokenizer, row, index, text);
   const Span span{begin, text.size()};
   return {std::move(text), {span}};
+}
+
+// The conversation up to and with message `index`, and where what the model would generate begins.
+RenderedChat render_turn(const Tokenizer& tokenizer, const ChatRow& row, size_t index) {
+  std::string text =
+      tokenizer.render(first_messages(row.messages, index + 1), false, row.extra).text;
+  return train_from_turn(tokenizer, row, index, std::move(text));
 }
 
 }  // namespace
@@ -88,12 +95,7 @@ std::vector<RenderedChat> render_assistant_spans(const ChatRow& row, const Token
 RenderedChat render_completion_span(const ChatRow& row, const Tokenizer& tokenizer) {
   const auto index = static_cast<size_t>(row.num_prompt_messages);
   std::string text = tokenizer.render(row.messages, false, row.extra).text;
-  const auto prompt = generation_prompt(tokenizer, row, index);
-  const size_t begin = prompt && text.starts_with(*prompt)
-                           ? prompt->size()
-                           : header_end(tokenizer, row, index, text);
-  const Span span{begin, text.size()};
-  return {std::move(text), {span}};
+  return train_from_turn(tokenizer, row, index, std::move(text));
 }
 
 }  // namespace hone::data
