@@ -13,7 +13,7 @@ namespace hone::models {
 
 // Expects an Error of `kind` whose message holds every one of `parts`.
 inline void expect_failure(const std::function<void()>& action, core::ErrorKind kind,
-                           const std::vector<std::string>& parts) {
+                           const std::vector<std::string>& parts = {}) {
   try {
     action();
   } catch (const core::Error& error) {

@@ -17,6 +17,7 @@
 #include "data/loader.h"
 #include "formats/safetensors.h"
 #include "models/load.h"
+#include "tests/support/model_failure.h"
 #include "tests/support/paths.h"
 
 namespace hone::trainer {
@@ -56,20 +57,7 @@ inline void write_text(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
-inline void expect_failure(const std::function<void()>& action, core::ErrorKind kind,
-                           const std::vector<std::string>& parts = {}) {
-  try {
-    action();
-  } catch (const core::Error& error) {
-    const std::string message = error.what();
-    EXPECT_EQ(error.kind(), kind) << message;
-    for (const std::string& part : parts) {
-      EXPECT_NE(message.find(part), std::string::npos) << "no '" << part << "' in: " << message;
-    }
-    return;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-}
+using models::expect_failure;
 
 // tests/golden/tiny-chat: two-layer Llama.
 inline models::Model tiny_model(bool lora, double lora_dropout = 0.0,
