@@ -30,8 +30,10 @@ else()
 endif()
 
 if(HONE_TORCH)
-  set(torch_root ${HONE_DEPS}/sdk/torch)
-  set(nvidia_lib ${HONE_DEPS}/sdk/nvidia/cu13/lib)
+  # The folder behind the link: a change of another pin then leaves the compiler cache valid.
+  file(REAL_PATH ${HONE_DEPS}/sdk sdk)
+  set(torch_root ${sdk}/torch)
+  set(nvidia_lib ${sdk}/nvidia/cu13/lib)
   if(NOT EXISTS ${torch_root}/lib/libtorch_cpu.so)
     message(FATAL_ERROR "LibTorch is not in ${torch_root}: run cmake/setup.sh first")
   endif()

