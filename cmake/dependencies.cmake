@@ -8,6 +8,7 @@ find_package(SQLite3 REQUIRED)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(libgit2 REQUIRED IMPORTED_TARGET libgit2)
+pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl>=7.85)
 
 find_program(CCACHE ccache)
 if(CCACHE)
