@@ -1,5 +1,6 @@
 #include "recipes/cross_checks.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "core/text.h"
@@ -92,6 +93,24 @@ void check_evaluation(const CheckContext& context) {
   }
 }
 
+void check_reports(const CheckContext& context) {
+  const std::vector<std::string> known = {"tensorboard", "html", "all", "none"};
+  const Json& given = context.at("report_to");
+  const Json list = given.is_array() ? given : Json::array({given});
+  for (const Json& item : list) {
+    const std::string name = item.get<std::string>();
+    if (std::find(known.begin(), known.end(), name) != known.end()) {
+      if (list.size() > 1 && (name == "none" || name == "all"))
+        context.report("report_to", "got " + name + " in a list, expected it alone");
+      continue;
+    }
+    const std::string suggestion = core::did_you_mean(name, known);
+    context.report("report_to",
+                   "got '" + name + "', expected one of " + core::join(known, ", ") +
+                       (suggestion.empty() ? "" : ", did you mean '" + suggestion + "'?"));
+  }
+}
+
 void check_schedule(const CheckContext& context) {
   if (context.given("warmup_ratio") && context.given("warmup_steps") &&
       context.at("warmup_steps") != 0 && context.at("warmup_ratio") != 0.0) {
@@ -179,6 +198,7 @@ void check_combinations(const CheckContext& context) {
   check_sources(context, "eval_datasets");
   check_evaluation(context);
   check_schedule(context);
+  check_reports(context);
   check_hub(context);
 }
 

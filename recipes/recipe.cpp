@@ -102,6 +102,19 @@ trainer::TrainOptions train_options(const Json& v) {
   return train;
 }
 
+ReportTargets report_targets(const Json& v, const std::filesystem::path& output_dir) {
+  const Json& wanted = v.at("report_to");
+  const auto has = [&](const char* name) {
+    if (!wanted.is_array()) return wanted == name || wanted == "all";
+    return std::find(wanted.begin(), wanted.end(), Json(name)) != wanted.end();
+  };
+  const std::string logging_dir = text_or_empty(v.at("logging_dir"));
+  return {.tensorboard = has("tensorboard"),
+          .html = has("html"),
+          .logging_dir = logging_dir.empty() ? output_dir / "tensorboard"
+                                             : std::filesystem::path(logging_dir)};
+}
+
 void read_data_options(const Json& v, Recipe& recipe) {
   recipe.dataset_options = {.max_length = v.at("max_length"),
                             .assistant_only_loss = v.at("assistant_only_loss"),
@@ -131,6 +144,7 @@ Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
   read_data_options(v, recipe);
   recipe.num_train_epochs = v.at("num_train_epochs");
   recipe.train = train_options(v);
+  recipe.reports = report_targets(v, recipe.train.output_dir);
   recipe.hub = {.push = v.at("push_to_hub"),
                 .model_id = text_or_empty(v.at("hub_model_id")),
                 .branch = v.at("hub_revision"),

@@ -23,6 +23,12 @@ struct HubTarget {
   bool is_private = true;
 };
 
+// Where a run is shown besides its own files.
+struct ReportTargets {
+  bool tensorboard = false, html = false;
+  std::filesystem::path logging_dir;  // of event files
+};
+
 struct Recipe {
   std::string path;  // as the user gave it
   std::string model_name_or_path, model_revision;
@@ -40,6 +46,7 @@ struct Recipe {
   trainer::TrainOptions train;  // without identity and run_info
   parallel::Layout layout;
   HubTarget hub;
+  ReportTargets reports;
   core::Json resolved;             // every key with its value, by its own name
   std::vector<std::string> notes;  // what a user should know, but is no error
   bool trains_adapter() const { return adapter.enabled() || !adapter_path.empty(); }

@@ -211,6 +211,17 @@ void add_output_keys(std::vector<KeySpec>& t) {
                .minimum = 1,
                .aliases = {"keep_latest_k", "max_checkpoints"},
                .section = section});
+  t.push_back({.name = "report_to",
+               .type = kTextOrList,
+               .default_value = "[tensorboard, html]",
+               .doc = "How the run is shown besides metrics.jsonl and samples.jsonl: `tensorboard` "
+                      "(event files), `html` (report.html in output_dir), `all` or `none`.",
+               .section = section});
+  t.push_back({.name = "logging_dir",
+               .doc = "Folder of the TensorBoard event files; not given: `tensorboard` in "
+                      "output_dir.",
+               .aliases = {"tensorboard_dir", "tensorboard_log_dir"},
+               .section = section});
 }
 
 void add_hub_keys(std::vector<KeySpec>& t) {

@@ -31,6 +31,14 @@ struct OptimizerOptions {
   bool decay_one_dimensional = false;
 };
 
+// When the files of the output folder have something new to show.
+enum class RunMoment {
+  kStarted,    // run.json is written, metrics.jsonl holds what a resumed run goes on from
+  kRow,        // a row of training was added
+  kEvaluated,  // so was what an evaluation gave
+  kEnded,      // run.json says how
+};
+
 struct TrainOptions {
   int64_t max_steps = 0;  // resolved from num_train_epochs when the recipe gives no max_steps
   uint64_t seed = 42;

@@ -73,6 +73,7 @@ class Run {
   }
 
   TrainResult train() {
+    tell(RunMoment::kStarted);
     try {
       loop();
       result_.step = state_.step;
@@ -83,12 +84,18 @@ class Run {
       run_file_.finish(result_);
     } catch (const std::exception& error) {
       run_file_.fail(state_.step, error.what());
+      tell(RunMoment::kEnded);
       throw;
     }
+    tell(RunMoment::kEnded);
     return result_;
   }
 
  private:
+  void tell(RunMoment moment) const {
+    if (inputs_.on_moment) inputs_.on_moment(moment);
+  }
+
   void loop() {
     evaluate_if_due();
     while (state_.step < options_.max_steps && !signals_.requested()) {
@@ -153,6 +160,7 @@ class Run {
         .tokens_per_second = static_cast<double>(row_tokens_) / row_seconds_};
     metrics_.append(train_row_json(row));
     progress_.row_logged(row);
+    tell(RunMoment::kRow);
     if (!due) return;
     state_.loss_sum = 0;
     state_.loss_tokens = 0;
@@ -179,6 +187,7 @@ class Run {
                                   evaluated->loss, evaluated->perplexity));
     if (state_.step == 0) state_.first_eval_loss = result_.first_eval_loss = evaluated->loss;
     result_.last_eval_loss = evaluated->loss;
+    tell(RunMoment::kEvaluated);
   }
 
   void save() {

@@ -27,6 +27,7 @@ struct TrainInputs {
   std::filesystem::path model_folder;
   std::optional<std::filesystem::path>
       resume_from;  // a checkpoint-N folder already chosen and verified
+  std::function<void(RunMoment)> on_moment = {};  // must not throw
 };
 
 // Runs max_steps updates. Throws kNumerical (nothing poisoned is saved), kIo.

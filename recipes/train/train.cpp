@@ -12,6 +12,7 @@
 #include "recipes/inputs.h"
 #include "recipes/recipe.h"
 #include "recipes/run_card.h"
+#include "recipes/run_reports.h"
 #include "recipes/train/dtype_choice.h"
 #include "recipes/train/run_info.h"
 #include "recipes/train/start.h"
@@ -106,12 +107,14 @@ int train(const TrainArguments& arguments) {
   recipe.train.identity = run_identity(recipe, inputs, data, tokenizer, dtype);
   recipe.train.run_info = run_info(recipe, inputs, data, dtype);
   if (arguments.overwrite) remove_old_run(recipe.train.output_dir);
+  RunReports reports(recipe);
   const trainer::TrainResult result =
       trainer::train({.model = model,
                       .train_data = train_loader,
                       .eval_data = eval_loader ? &*eval_loader : nullptr,
                       .model_folder = inputs.model.folder,
-                      .resume_from = checkpoint},
+                      .resume_from = checkpoint,
+                      .on_moment = [&](trainer::RunMoment moment) { reports.update(moment); }},
                      recipe.train);
   if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
 

@@ -12,6 +12,7 @@ import torch
 
 import check_import
 import check_models
+import check_tensorboard
 import check_text
 from common import Checks, Programs
 
@@ -23,6 +24,7 @@ def main():
         programs = Programs(sys.argv[1], work)
         check_text.check(checks, programs)
         check_models.check(checks, programs)
+        check_tensorboard.check(checks, programs)
         check_import.check(checks, programs, sys.argv[2])
     print(f"{checks.passed} passed, {len(checks.failed)} failed")
     sys.exit(1 if checks.failed else 0)

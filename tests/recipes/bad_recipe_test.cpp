@@ -22,6 +22,14 @@ TEST_F(BadRecipe, TypoSuggestsTheKey) {
   EXPECT_EQ(problem("wibble: 3\n"), "r.yaml:5: wibble: unknown key");
 }
 
+TEST_F(BadRecipe, ReportersThatAreNotThereAreNamed) {
+  EXPECT_EQ(problem("report_to: [html, tensorbord]\n"),
+            "r.yaml:5: report_to: got 'tensorbord', expected one of tensorboard, html, all, none, "
+            "did you mean 'tensorboard'?");
+  EXPECT_EQ(problem("report_to: [html, none]\n"),
+            "r.yaml:5: report_to: got none in a list, expected it alone");
+}
+
 TEST_F(BadRecipe, KeyAtTheWrongLevelIsToldWhereItBelongs) {
   EXPECT_EQ(problem("r: 8\n"), "r.yaml:5: r: unknown key, did you mean 'adapter.r'?");
   EXPECT_EQ(problem("adapter: {seed: 8}\n"),

@@ -182,6 +182,20 @@ TEST_F(Recipes, ResolvedRecipeReadsBackAsTheSameRecipe) {
   EXPECT_EQ(read(yaml).resolved, r.resolved) << yaml;
 }
 
+TEST_F(Recipes, ReportsGoWhereTheyAreAsked) {
+  const ReportTargets usual = read(kSound).reports;
+  EXPECT_TRUE(usual.tensorboard);
+  EXPECT_TRUE(usual.html);
+  EXPECT_EQ(usual.logging_dir, std::filesystem::path("runs/x/tensorboard"));
+  const ReportTargets one = read(kSound + "report_to: tensorboard\nlogging_dir: logs\n").reports;
+  EXPECT_TRUE(one.tensorboard);
+  EXPECT_FALSE(one.html);
+  EXPECT_EQ(one.logging_dir, std::filesystem::path("logs"));
+  EXPECT_TRUE(read(kSound + "report_to: all\n").reports.html);
+  const ReportTargets none = read(kSound + "report_to: [none]\n").reports;
+  EXPECT_FALSE(none.tensorboard || none.html);
+}
+
 TEST_F(Recipes, UselessSettingsAreNoted) {
   EXPECT_EQ(read(kSound + "eval_steps: 5\n").notes.size(), 1u);
   EXPECT_EQ(read(kSound + "hub_model_id: me/x\n").notes.size(), 1u);
