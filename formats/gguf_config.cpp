@@ -1,5 +1,6 @@
 #include "formats/gguf_config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -82,18 +83,9 @@ void check_rotary(const GgufFile& file, const GgufModel& m) {
   }
 }
 
-// The divisor of each frequency that llama.cpp stores for Llama 3.1 scaling, in rope_freqs.weight.
-double llama3_factor(double frequency, double factor, double original_length) {
-  const double wavelength = 2 * std::numbers::pi / frequency;
-  if (wavelength < original_length / 4) return 1;
-  if (wavelength > original_length / 1) return factor;
-  const double smooth = (original_length / wavelength - 1) / (4 - 1);
-  return 1 / ((1 - smooth) / factor + smooth);
-}
-
-// Finds the llama3 scaling whose divisors are those of the file. Only the largest divisor (the
-// factor) is stored; the other three numbers are the same for every Llama 3.1 and 3.2 model, and
-// are proved by comparing all divisors.
+// Finds the llama3 scaling whose divisors are those of the file. The largest divisor is the factor;
+// the other numbers are those of every Llama 3.1 and 3.2 model unless the file has keys for them,
+// and are proved by comparing all divisors.
 Json llama3_rope(const GgufFile& file, const GgufTensor& tensor, const GgufModel& m, double theta) {
   if (tensor.type != GgmlType::kF32 || tensor.shape != std::vector<int64_t>{m.head_dim / 2}) {
     bad(file, "tensor \"rope_freqs.weight\" is wrong", format_shape(tensor.shape),
@@ -101,25 +93,28 @@ Json llama3_rope(const GgufFile& file, const GgufTensor& tensor, const GgufModel
   }
   std::vector<float> divisors(static_cast<size_t>(m.head_dim / 2));
   dequantize(tensor.type, file.bytes(tensor), divisors);
-  constexpr double kOriginalLength = 8192;
-  const double factor = std::round(divisors.back());
+  GgufRope rope;
+  rope.theta = theta;
+  rope.factor = shortest(file.get_float(kGgufRopeFactor).value_or(std::round(divisors.back())));
+  rope.low_freq_factor = shortest(file.get_float(kGgufRopeLowFactor).value_or(1));
+  rope.high_freq_factor = shortest(file.get_float(kGgufRopeHighFactor).value_or(4));
+  rope.original_context_length = static_cast<int64_t>(
+      file.get_uint(m.arch + ".rope.scaling.original_context_length").value_or(8192));
+  const std::vector<float> expected = llama3_divisors(rope, m.head_dim);
   for (size_t i = 0; i < divisors.size(); ++i) {
-    const double frequency =
-        std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(m.head_dim));
-    const double expected = llama3_factor(frequency, factor, kOriginalLength);
-    if (!(std::abs(divisors[i] - expected) <= 1e-4 * expected)) {
+    if (!(std::abs(divisors[i] - expected[i]) <= 1e-4 * expected[i])) {
       bad(file, "tensor \"rope_freqs.weight\" is no known RoPE scaling",
-          std::to_string(divisors[i]) + " at " + std::to_string(i), std::to_string(expected));
+          std::to_string(divisors[i]) + " at " + std::to_string(i), std::to_string(expected[i]));
     }
   }
-  Json rope;
-  rope["rope_type"] = "llama3";
-  rope["rope_theta"] = theta;
-  rope["factor"] = factor;
-  rope["low_freq_factor"] = 1.0;
-  rope["high_freq_factor"] = 4.0;
-  rope["original_max_position_embeddings"] = 8192;
-  return rope;
+  Json json;
+  json["rope_type"] = "llama3";
+  json["rope_theta"] = theta;
+  json["factor"] = rope.factor;
+  json["low_freq_factor"] = rope.low_freq_factor;
+  json["high_freq_factor"] = rope.high_freq_factor;
+  json["original_max_position_embeddings"] = rope.original_context_length;
+  return json;
 }
 
 Json rope_json(const GgufFile& file, const GgufModel& m) {
@@ -152,6 +147,24 @@ void set_token_ids(const GgufFile& file, Json& config) {
 }
 
 }  // namespace
+
+std::vector<float> llama3_divisors(const GgufRope& rope, int64_t head_dim) {
+  const auto context = static_cast<double>(rope.original_context_length);
+  std::vector<float> divisors;
+  for (int64_t i = 0; i < head_dim; i += 2) {
+    const double frequency =
+        std::pow(rope.theta, -static_cast<double>(i) / static_cast<double>(head_dim));
+    const double wavelength = 2 * std::numbers::pi / frequency;
+    const double smooth = (context / wavelength - rope.low_freq_factor) /
+                          (rope.high_freq_factor - rope.low_freq_factor);
+    const double divisor = wavelength < context / rope.high_freq_factor ? 1
+                           : wavelength > context / rope.low_freq_factor
+                               ? rope.factor
+                               : 1 / ((1 - smooth) / rope.factor + smooth);
+    divisors.push_back(static_cast<float>(divisor));
+  }
+  return divisors;
+}
 
 GgufModel read_gguf_model(const GgufFile& file) {
   GgufModel m;
@@ -238,9 +251,10 @@ core::Json gguf_generation_config_json(const GgufFile& file) {
 
 std::vector<int64_t> gguf_eos_ids(const GgufFile& file) {
   std::vector<int64_t> ids;
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                          "tokenizer.ggml.eom_token_id"}) {
     const auto id = file.get_uint(key);
-    if (id && (ids.empty() || ids[0] != static_cast<int64_t>(*id))) {
+    if (id && std::find(ids.begin(), ids.end(), static_cast<int64_t>(*id)) == ids.end()) {
       ids.push_back(static_cast<int64_t>(*id));
     }
   }

@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "formats/gguf_config.h"
+#include "formats/gguf_pre_tokenizer.h"
 
 namespace hone::formats {
 namespace {
@@ -31,62 +32,16 @@ enum TokenType : int64_t {
                               .expected = std::move(expected)});
 }
 
-// How llama.cpp splits text before BPE, by tokenizer.ggml.pre.
-struct PreTokenizer {
-  bool single_digits;  // every digit is a piece of its own, before all else
-  const char* regex;   // nullptr: the one built into ByteLevel, GPT-2's
-  bool ignore_merges;  // a piece that is a token as it stands is not split
-  bool add_bos;        // when the file does not say
-};
-
-constexpr char kLlama3Regex[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
-    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-constexpr char kQwen2Regex[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
-    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-PreTokenizer find_pre_tokenizer(const GgufFile& file) {
+const PreTokenizer& pre_tokenizer_of(const GgufFile& file) {
   const std::string model = file.require_string("tokenizer.ggml.model");
   if (model != "gpt2")
     bad(file, "tokenizer is not supported", "\"" + model + "\"", "\"gpt2\" (byte-level BPE)");
-  const std::string pre = file.require_string("tokenizer.ggml.pre");
-  if (pre == "smollm") return {true, nullptr, false, false};
-  if (pre == "gpt-2") return {false, nullptr, false, false};
-  if (pre == "qwen2") return {false, kQwen2Regex, false, false};
-  if (pre == "llama-bpe") return {false, kLlama3Regex, true, true};
-  bad(file, "pre-tokenizer is not supported", "\"" + pre + "\"",
-      "smollm, gpt-2, qwen2 or llama-bpe");
-}
-
-Json byte_level(bool add_prefix_space, bool use_regex) {
-  Json j;
-  j["type"] = "ByteLevel";
-  j["add_prefix_space"] = add_prefix_space;
-  j["trim_offsets"] = true;
-  j["use_regex"] = use_regex;
-  return j;
-}
-
-Json pre_tokenizer_json(const PreTokenizer& pre, bool add_prefix_space) {
-  Json parts = Json::array();
-  if (pre.single_digits) parts.push_back({{"type", "Digits"}, {"individual_digits", true}});
-  if (pre.regex != nullptr) {
-    Json split;
-    split["type"] = "Split";
-    split["pattern"]["Regex"] = pre.regex;
-    split["behavior"] = "Isolated";
-    split["invert"] = false;
-    parts.push_back(split);
+  const std::string name = file.require_string("tokenizer.ggml.pre");
+  const PreTokenizer* pre = find_pre_tokenizer(name);
+  if (pre == nullptr) {
+    bad(file, "pre-tokenizer is not supported", "\"" + name + "\"", known_pre_tokenizers());
   }
-  parts.push_back(byte_level(add_prefix_space, pre.regex == nullptr));
-  if (parts.size() == 1) return parts[0];
-  Json sequence;
-  sequence["type"] = "Sequence";
-  sequence["pretokenizers"] = parts;
-  return sequence;
+  return *pre;
 }
 
 // The vocabulary and what is special in it.
@@ -123,6 +78,12 @@ Vocabulary read_vocabulary(const GgufFile& file, int64_t vocab_size) {
   if (v.types.size() != v.tokens.size()) {
     bad(file, "metadata \"tokenizer.ggml.token_type\" has another length than the tokens",
         std::to_string(v.types.size()), std::to_string(v.tokens.size()));
+  }
+  // Rows of the embedding without a token, which converters name so.
+  while (v.tokens.size() > 1 && v.types.back() == kUnused &&
+         v.tokens.back() == "[PAD" + std::to_string(v.tokens.size() - 1) + "]") {
+    v.tokens.pop_back();
+    v.types.pop_back();
   }
   for (size_t i = 0; i < v.tokens.size(); ++i) {
     if (!v.ids.emplace(v.tokens[i], i).second) {
@@ -203,7 +164,7 @@ Json post_processor_json(const GgufFile& file, const Vocabulary& v, const PreTok
 
 // The vocabulary is written by hand: an ordered JSON object looks keys up one by one.
 std::string tokenizer_json(const GgufFile& file, const Vocabulary& v) {
-  const PreTokenizer pre = find_pre_tokenizer(file);
+  const PreTokenizer& pre = pre_tokenizer_of(file);
   const bool add_prefix_space = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(false);
   std::string vocab;
   for (size_t i = 0; i < v.tokens.size(); ++i) {
@@ -219,7 +180,7 @@ std::string tokenizer_json(const GgufFile& file, const Vocabulary& v) {
          added_tokens_json(v).dump() + ",\n  \"normalizer\": null,\n  \"pre_tokenizer\": " +
          pre_tokenizer_json(pre, add_prefix_space).dump() +
          ",\n  \"post_processor\": " + post_processor_json(file, v, pre).dump() +
-         ",\n  \"decoder\": " + byte_level(true, true).dump() +
+         ",\n  \"decoder\": " + byte_level_json(true, true).dump() +
          ",\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": "
          "null,\n"
          "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"

@@ -5,30 +5,28 @@
 
 #include "core/error.h"
 #include "formats/dtype.h"
+#include "formats/gguf_names.h"
 
 namespace hone::formats {
 namespace {
-
-using Shape = std::vector<int64_t>;
 
 // Gathers the weights and everything that is wrong with them.
 class Matcher {
  public:
   Matcher(const GgufFile& file) : file_(file) {}
 
-  void add(const std::string& from, const std::string& to, const Shape& shape,
-           int64_t rotary_heads = 0) {
-    const GgufTensor* source = file_.find_tensor(from);
+  void add(const GgufName& name) {
+    const GgufTensor* source = file_.find_tensor(name.gguf);
     if (source == nullptr) {
-      problems_.push_back("tensor \"" + from + "\" is missing");
+      problems_.push_back("tensor \"" + name.gguf + "\" is missing");
       return;
     }
-    used_.insert(from);
-    if (source->shape != shape) {
-      problems_.push_back("tensor \"" + from + "\" has the shape " + format_shape(source->shape) +
-                          ", expected " + format_shape(shape));
+    used_.insert(name.gguf);
+    if (source->shape != name.shape) {
+      problems_.push_back("tensor \"" + name.gguf + "\" has the shape " +
+                          format_shape(source->shape) + ", expected " + format_shape(name.shape));
     }
-    weights_.push_back({source, to, rotary_heads});
+    weights_.push_back({source, name.name, name.rotary_heads});
   }
 
   std::vector<GgufWeight> finish() {
@@ -55,50 +53,13 @@ class Matcher {
   std::vector<std::string> problems_;
 };
 
-void add_attention(Matcher& matcher, const GgufModel& m, const std::string& from,
-                   const std::string& to) {
-  const int64_t q = m.num_heads * m.head_dim, kv = m.num_kv_heads * m.head_dim;
-  // Only the llama converter moves rows, from the two halves of each head to alternating pairs.
-  const bool moved = m.arch == "llama";
-  const int64_t q_heads = moved ? m.num_heads : 0, kv_heads = moved ? m.num_kv_heads : 0;
-  matcher.add(from + "attn_q.weight", to + "q_proj.weight", {q, m.hidden_size}, q_heads);
-  matcher.add(from + "attn_k.weight", to + "k_proj.weight", {kv, m.hidden_size}, kv_heads);
-  matcher.add(from + "attn_v.weight", to + "v_proj.weight", {kv, m.hidden_size});
-  matcher.add(from + "attn_output.weight", to + "o_proj.weight", {m.hidden_size, q});
-  if (m.attention_bias) {
-    matcher.add(from + "attn_q.bias", to + "q_proj.bias", {q}, q_heads);
-    matcher.add(from + "attn_k.bias", to + "k_proj.bias", {kv}, kv_heads);
-    matcher.add(from + "attn_v.bias", to + "v_proj.bias", {kv});
-    if (m.arch != "qwen2")
-      matcher.add(from + "attn_output.bias", to + "o_proj.bias", {m.hidden_size});
-  }
-  if (m.arch == "qwen3") {
-    matcher.add(from + "attn_q_norm.weight", to + "q_norm.weight", {m.head_dim});
-    matcher.add(from + "attn_k_norm.weight", to + "k_norm.weight", {m.head_dim});
-  }
-}
-
-void add_mlp(Matcher& matcher, const GgufModel& m, const std::string& from, const std::string& to) {
-  const auto add = [&](const std::string& gguf, const std::string& name, int64_t rows,
-                       int64_t columns) {
-    matcher.add(from + gguf + ".weight", to + name + ".weight", {rows, columns});
-    if (m.mlp_bias) matcher.add(from + gguf + ".bias", to + name + ".bias", {rows});
-  };
-  add("ffn_gate", "gate_proj", m.intermediate_size, m.hidden_size);
-  add("ffn_up", "up_proj", m.intermediate_size, m.hidden_size);
-  add("ffn_down", "down_proj", m.hidden_size, m.intermediate_size);
-}
-
-// Row 2j + p of a head in the file is row p * half + j of Hugging Face's half-rotation layout.
 std::vector<float> restore_rotary_rows(const std::vector<float>& rows, int64_t head_dim,
                                        int64_t columns) {
   std::vector<float> restored(rows.size());
-  const int64_t half = head_dim / 2;
   const int64_t num_rows = static_cast<int64_t>(rows.size()) / columns;
   for (int64_t row = 0; row < num_rows; ++row) {
-    const int64_t head = row / head_dim, r = row % head_dim;
-    const int64_t target = head * head_dim + (r % 2) * half + r / 2;
-    std::copy_n(rows.begin() + row * columns, columns, restored.begin() + target * columns);
+    std::copy_n(rows.begin() + rotary_row(row, head_dim) * columns, columns,
+                restored.begin() + row * columns);
   }
   return restored;
 }
@@ -107,17 +68,7 @@ std::vector<float> restore_rotary_rows(const std::vector<float>& rows, int64_t h
 
 std::vector<GgufWeight> match_gguf_weights(const GgufFile& file, const GgufModel& m) {
   Matcher matcher(file);
-  matcher.add("token_embd.weight", "model.embed_tokens.weight", {m.vocab_size, m.hidden_size});
-  for (int64_t i = 0; i < m.num_layers; ++i) {
-    const std::string from = "blk." + std::to_string(i) + ".";
-    const std::string to = "model.layers." + std::to_string(i) + ".";
-    matcher.add(from + "attn_norm.weight", to + "input_layernorm.weight", {m.hidden_size});
-    add_attention(matcher, m, from, to + "self_attn.");
-    matcher.add(from + "ffn_norm.weight", to + "post_attention_layernorm.weight", {m.hidden_size});
-    add_mlp(matcher, m, from, to + "mlp.");
-  }
-  matcher.add("output_norm.weight", "model.norm.weight", {m.hidden_size});
-  if (!m.tied_head) matcher.add("output.weight", "lm_head.weight", {m.vocab_size, m.hidden_size});
+  for (const GgufName& name : gguf_tensor_names(m)) matcher.add(name);
   return matcher.finish();
 }
 

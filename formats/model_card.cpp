@@ -48,11 +48,15 @@ std::string front_matter(const ModelCard& card) {
   std::string text =
       "---\n" + yaml_list("language", card.languages) + yaml_line("license", card.license) +
       yaml_line("license_name", card.license_name) + yaml_line("license_link", card.license_link) +
-      yaml_line("library_name", card.is_adapter ? "peft" : "transformers") +
+      yaml_line("library_name", card.is_gguf      ? "gguf"
+                                : card.is_adapter ? "peft"
+                                                  : "transformers") +
       "pipeline_tag: text-generation\n";
   if (is_repository_id(card.base_model)) {
     text += yaml_line("base_model", card.base_model) +
-            yaml_line("base_model_relation", card.is_adapter ? "adapter" : "finetune");
+            yaml_line("base_model_relation", card.is_gguf      ? "quantized"
+                                             : card.is_adapter ? "adapter"
+                                                               : "finetune");
   }
   return text + yaml_list("datasets", datasets) + yaml_list("tags", all_tags(card)) + "---\n\n";
 }
@@ -87,6 +91,28 @@ std::string measurements_part(const ModelCard& card) {
     text += "![Training and held-out loss by optimizer step](" + card.loss_curve_file + ")\n\n";
   }
   return text;
+}
+
+std::string significant(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", value);
+  return text;
+}
+
+std::string proofs_part(const ModelCard& card) {
+  if (card.proofs.empty()) return "";
+  std::string text =
+      "## Proof\n\nWhat was written was read back, and its logits compared with the model's.\n\n"
+      "| file | compared on | tokens | KL, nats a token | bound | largest logit difference | rms | "
+      "same first choice | loss difference |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n";
+  for (const ModelCardProof& p : card.proofs) {
+    text += "| " + escape_markdown(p.artefact) + " | " + escape_markdown(p.rows) + " | " +
+            std::to_string(p.num_tokens) + " | " + significant(p.kl) +
+            (p.holds ? "" : " (**above the bound**)") + " | " + significant(p.max_kl) + " | " +
+            significant(p.max_difference) + " | " + significant(p.rms_difference) + " | " +
+            format_fixed(100 * p.top1, 2) + " % | " + significant(p.loss_difference) + " |\n";
+  }
+  return text + "\n";
 }
 
 std::string samples_part(const ModelCard& card) {
@@ -164,7 +190,7 @@ std::string shell_word(const std::string& text) {
 }
 
 std::string usage_part(const ModelCard& card) {
-  if (card.model_id.empty()) return "";
+  if (card.model_id.empty() || card.is_gguf) return "";
   const std::string id = python_string(card.model_id);
   const std::string model_class =
       card.is_adapter ? "AutoPeftModelForCausalLM" : "AutoModelForCausalLM";
@@ -190,8 +216,10 @@ std::string intro(const ModelCard& card) {
       "# " + escape_markdown(card.model_id.empty() ? "Fine-tuned model" : card.model_id) + "\n\n";
   if (!card.summary.empty()) text += escape_markdown(card.summary) + "\n\n";
   if (!card.base_model.empty()) {
-    text += std::string(card.is_adapter ? "A LoRA adapter for " : "A full fine-tune of ") + "**" +
-            escape_markdown(card.base_model) + "**, made with hone.\n\n";
+    text += std::string(card.is_gguf      ? "Made from "
+                        : card.is_adapter ? "A LoRA adapter for "
+                                          : "A full fine-tune of ") +
+            "**" + escape_markdown(card.base_model) + "**, made with hone.\n\n";
   }
   return text;
 }
@@ -200,7 +228,7 @@ std::string intro(const ModelCard& card) {
 
 std::string model_card_markdown(const ModelCard& card) {
   std::string text = front_matter(card) + intro(card) + measurements_part(card) +
-                     samples_part(card) + data_part(card) +
+                     proofs_part(card) + samples_part(card) + data_part(card) +
                      pairs_table("## Training", card.training);
   if (!card.recipe_yaml.empty())
     text += "## Recipe\n\n" + code_block(card.recipe_yaml, "yaml") + "\n";

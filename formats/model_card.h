@@ -27,6 +27,18 @@ struct ModelCardData {
   std::string license;  // "" if not known
 };
 
+// A file's logits beside those of the model it was made from (trainer/prove.h).
+struct ModelCardProof {
+  std::string artefact;  // "model.gguf"
+  std::string rows;      // "4 held-out rows"
+  int64_t num_tokens = 0;
+  double max_difference = 0, rms_difference = 0;  // of logits
+  double kl = 0, max_kl = 0;                      // nats a token, and the bound
+  double top1 = 0;                                // 0 to 1
+  double loss_difference = 0;                     // nats a token
+  bool holds = false;
+};
+
 // Plain values; empty ones leave their part out.
 struct ModelCard {
   std::string model_id;             // "me/smollm2-debian"
@@ -41,6 +53,8 @@ struct ModelCard {
   std::vector<std::string> tags;           // added to the ones every card of ours has
   std::vector<std::string> datasets;       // hub ids
   std::vector<ModelCardMeasurement> measurements;
+  bool is_gguf = false;  // base_model_relation: quantized, library: gguf
+  std::vector<ModelCardProof> proofs;
   std::string loss_curve_file;  // "loss_curve.svg", beside README.md
   std::vector<ModelCardSample> samples;
   std::vector<ModelCardData> data;

@@ -15,10 +15,12 @@ struct TrainVerb {
   const char* name;
   const char* description;
 };
-constexpr std::array<TrainVerb, 4> kTrainVerbs{{{"train", "Fine-tune a model as a recipe says"},
-                                                {"generate", "Let a model write"},
-                                                {"eval", "Loss and perplexity of a model on data"},
-                                                {"merge", "Merge an adapter into its base model"}}};
+constexpr std::array<TrainVerb, 5> kTrainVerbs{
+    {{"train", "Fine-tune a model as a recipe says"},
+     {"generate", "Let a model write"},
+     {"eval", "Loss and perplexity of a model on data"},
+     {"merge", "Merge an adapter into its base model"},
+     {"export", "Write a model as a GGUF file for llama.cpp"}}};
 constexpr const char* kProgram = "hone-train";
 
 }  // namespace

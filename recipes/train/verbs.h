@@ -9,5 +9,6 @@ void add_train(CLI::App& app, Action& chosen);
 void add_generate(CLI::App& app, Action& chosen);
 void add_eval(CLI::App& app, Action& chosen);
 void add_merge(CLI::App& app, Action& chosen);
+void add_export(CLI::App& app, Action& chosen);
 
 }  // namespace hone::recipes

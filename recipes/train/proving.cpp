@@ -1,0 +1,149 @@
+#include "recipes/train/proving.h"
+
+#include <spdlog/spdlog.h>
+
+#include <array>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/text.h"
+#include "formats/weight_files.h"
+#include "recipes/inputs.h"
+#include "recipes/yaml_value.h"
+
+namespace hone::recipes {
+namespace fs = std::filesystem;
+namespace {
+
+const std::map<std::string, data::RowFormat> kFormats{
+    {"messages", data::RowFormat::kMessages},
+    {"sharegpt", data::RowFormat::kShareGpt},
+    {"alpaca", data::RowFormat::kAlpaca},
+    {"prompt_completion", data::RowFormat::kPromptCompletion},
+    {"text", data::RowFormat::kText}};
+
+// Precomposed characters only, so that every tokenizer reads them the same with and without NFC.
+constexpr std::array kTexts{
+    "The package contains an editor for plain text files. It opens several files at once, keeps an "
+    "undo history for each of them, and can be driven from the keyboard alone.",
+    "def mean(values):\n    \"\"\"Arithmetic mean.\"\"\"\n    total = 0.0\n    for i, v in "
+    "enumerate(values):\n        total += v\n    return total / (i + 1)\n\nprint(mean([1, 2, "
+    "34.5]))",
+    "Übermorgen fährt der Zug um 17:45 Uhr nach Köln; ça marche très bien, señor. Это простой "
+    "текст. 今日は良い天気です。",
+    "Q: What is 127 + 305?\nA: 127 + 305 = 432.\n\n| name | size |\n|---|---:|\n| a.txt | 1,024 "
+    "|\n\n  - it's done, isn't it?\t(100 %)"};
+
+trainer::ProofRows rows_of_texts(const data::Tokenizer& tokenizer) {
+  trainer::ProofRows rows{.source = "built-in texts", .documents = {}};
+  for (const char* text : kTexts) {
+    std::vector<int32_t> ids = tokenizer.encode(text, true).ids;
+    ids.resize(std::min(ids.size(), static_cast<size_t>(trainer::kMaxProofTokens)));
+    rows.documents.push_back(std::move(ids));
+  }
+  return rows;
+}
+
+trainer::ProofRows rows_of_file(const data::DatasetSource& source,
+                                const data::Tokenizer& tokenizer) {
+  const data::DatasetOptions options{.completion_only_loss = false,
+                                     .on_bad_row = data::BadRowPolicy::kSkip};
+  return trainer::proof_rows(
+      data::prepare_dataset({source}, options, tokenizer, token_cache_root()),
+      "rows of " + source.path.filename().string());
+}
+
+// nullopt when the folder is of no run, or its data is no longer there.
+std::optional<trainer::ProofRows> rows_of_run(const fs::path& folder,
+                                              const data::Tokenizer& tokenizer) {
+  const fs::path path = folder / "run.json";
+  if (!fs::exists(path)) return std::nullopt;
+  try {
+    const core::Json run = core::read_json_file(path);
+    const Recipe recipe = parse_recipe(dump_yaml(run.at("recipe")), path.string());
+    const PreparedData data = prepare_data(recipe, tokenizer);
+    if (data.eval) return trainer::proof_rows(*data.eval, "held-out rows of the run");
+    return trainer::proof_rows(data.train, "training rows of the run");
+  } catch (const std::exception& error) {
+    spdlog::info("the rows of {} can't be had: {}", path.string(), error.what());
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+void add_proof_options(CLI::App& verb, ProofArguments& arguments) {
+  verb.add_option("--data", arguments.source.path,
+                  "Rows to compare logits on; default: the run's held-out rows, else built-in "
+                  "texts");
+  verb.add_option("--data-format", arguments.source.format,
+                  "Of --data: messages, sharegpt, alpaca, prompt_completion or text")
+      ->transform(CLI::CheckedTransformer(kFormats));
+  verb.add_option("--max-kl", arguments.max_kl,
+                  "Largest KL divergence from the model, in nats a token; default: by type")
+      ->check(CLI::PositiveNumber);
+}
+
+trainer::ProofRows choose_proof_rows(const ProofArguments& arguments, const fs::path& model_folder,
+                                     const data::Tokenizer& tokenizer) {
+  if (!arguments.source.path.empty()) {
+    if (!fs::exists(arguments.source.path)) {
+      core::fail(core::ErrorKind::kMissingInput,
+                 {.what = "no such data file or folder", .where = arguments.source.path.string()});
+    }
+    data::DatasetSource source = arguments.source;
+    source.where = "--data";
+    return rows_of_file(source, tokenizer);
+  }
+  if (auto rows = rows_of_run(model_folder, tokenizer)) return *rows;
+  return rows_of_texts(tokenizer);
+}
+
+double bound_of(const ProofArguments& arguments, const std::string& type) {
+  return arguments.max_kl > 0 ? arguments.max_kl : trainer::default_max_kl(type);
+}
+
+void require_same_tokens(const data::Tokenizer& model, const data::Tokenizer& artefact,
+                         const std::string& where) {
+  for (const char* text : kTexts) {
+    if (model.encode(text, true).ids == artefact.encode(text, true).ids) continue;
+    core::fail(core::ErrorKind::kBadInput,
+               {.what = "the written tokenizer splits text in another way than the model's",
+                .where = where,
+                .got = core::excerpt(text)});
+  }
+}
+
+std::string stored_type(const fs::path& model_folder) {
+  std::string type = "F32";
+  const formats::WeightFiles weights = formats::open_weight_files(model_folder);
+  for (const formats::WeightTensor& tensor : weights.tensors()) {
+    if (tensor.shape.size() < 2) continue;
+    if (tensor.dtype == formats::Dtype::kBF16) return "BF16";
+    if (tensor.dtype == formats::Dtype::kF16) type = "F16";
+  }
+  return type;
+}
+
+formats::ModelCardProof card_proof(const std::string& artefact, const trainer::Proof& proof) {
+  return {.artefact = artefact,
+          .rows = std::to_string(proof.num_rows) + " " + proof.source,
+          .num_tokens = proof.num_tokens,
+          .max_difference = proof.max_difference,
+          .rms_difference = proof.rms_difference,
+          .kl = proof.kl,
+          .max_kl = proof.max_kl,
+          .top1 = proof.top1,
+          .loss_difference = proof.artefact_loss - proof.model_loss,
+          .holds = proof.holds()};
+}
+
+void record_in_run(const fs::path& folder, const std::string& key, const core::Json& value) {
+  const fs::path path = folder / "run.json";
+  if (!fs::exists(path)) return;
+  core::Json run = core::read_json_file(path);
+  run[key] = value;
+  core::write_file_atomic(path, core::dump_json(run));
+}
+
+}  // namespace hone::recipes
