@@ -111,6 +111,23 @@ void check_reports(const CheckContext& context) {
   }
 }
 
+bool has_evaluation_data(const CheckContext& context) {
+  return !context.at("eval_split").is_null() || !context.at("eval_datasets").is_null();
+}
+
+void check_samples(const CheckContext& context) {
+  const bool from_rows = context.at("sample_eval_rows") != 0;
+  if (from_rows && !has_evaluation_data(context))
+    context.report("sample_eval_rows", "needs eval_datasets or eval_split");
+  if (from_rows || !context.at("sample_prompts").is_null()) return;
+  for (const char* key : {"sample_steps", "sample_max_new_tokens"}) {
+    if (context.given(key)) {
+      context.notes.push_back(std::string(key) +
+                              " is given, but there is no sample_prompts or sample_eval_rows");
+    }
+  }
+}
+
 void check_schedule(const CheckContext& context) {
   if (context.given("warmup_ratio") && context.given("warmup_steps") &&
       context.at("warmup_steps") != 0 && context.at("warmup_ratio") != 0.0) {
@@ -197,6 +214,7 @@ void check_combinations(const CheckContext& context) {
   check_sources(context, "datasets");
   check_sources(context, "eval_datasets");
   check_evaluation(context);
+  check_samples(context);
   check_schedule(context);
   check_reports(context);
   check_hub(context);

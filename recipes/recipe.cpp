@@ -89,6 +89,9 @@ trainer::TrainOptions train_options(const Json& v) {
   train.save_steps = v.at("save_steps");
   train.save_total_limit = integer_or_zero(v.at("save_total_limit"));
   train.output_dir = text_or_empty(v.at("output_dir"));
+  train.samples = {.steps = v.at("sample_steps").is_null() ? train.eval_steps
+                                                           : v.at("sample_steps").get<int64_t>(),
+                   .max_new_tokens = v.at("sample_max_new_tokens")};
   train.schedule = {.type = schedule_type(v.at("lr_scheduler_type")),
                     .learning_rate = v.at("learning_rate"),
                     .warmup_steps = v.at("warmup_steps"),
@@ -145,6 +148,9 @@ Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
   recipe.num_train_epochs = v.at("num_train_epochs");
   recipe.train = train_options(v);
   recipe.reports = report_targets(v, recipe.train.output_dir);
+  if (v.at("sample_prompts").is_array())
+    recipe.sample_prompts = v.at("sample_prompts").get<std::vector<std::string>>();
+  recipe.sample_eval_rows = v.at("sample_eval_rows");
   recipe.hub = {.push = v.at("push_to_hub"),
                 .model_id = text_or_empty(v.at("hub_model_id")),
                 .branch = v.at("hub_revision"),

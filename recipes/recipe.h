@@ -43,6 +43,8 @@ struct Recipe {
   data::LoaderOptions loader;  // micro_batch_size and gradient_accumulation_steps resolved
   int64_t global_batch_size = 1;
   double num_train_epochs = 0;  // used when train.max_steps is 0
+  std::vector<std::string> sample_prompts;
+  int64_t sample_eval_rows = 0;
   trainer::TrainOptions train;  // without identity and run_info
   parallel::Layout layout;
   HubTarget hub;

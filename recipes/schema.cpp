@@ -11,6 +11,7 @@ std::vector<KeySpec> make_schema() {
   std::vector<KeySpec> table;
   add_input_keys(table);
   add_run_keys(table);
+  add_watch_keys(table);
   return table;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/rng.h"
 #include "models/decode.h"
 
@@ -62,6 +63,23 @@ void check_prompt(const models::Model& model, std::span<const int32_t> prompt_id
 }
 
 }  // namespace
+
+std::vector<int64_t> end_token_ids(const models::Model& model,
+                                   const std::filesystem::path& model_folder,
+                                   const data::Tokenizer& tokenizer) {
+  std::vector<int64_t> ids = model.spec.eos_token_ids;
+  if (tokenizer.eos_token_id()) ids.push_back(*tokenizer.eos_token_id());
+  const auto path = model_folder / "generation_config.json";
+  if (!std::filesystem::exists(path)) return ids;
+  const core::Json eos = core::read_json_file(path).value("eos_token_id", core::Json());
+  if (eos.is_number_integer()) ids.push_back(eos);
+  if (eos.is_array()) {
+    for (const core::Json& id : eos) {
+      if (id.is_number_integer()) ids.push_back(id);
+    }
+  }
+  return ids;
+}
 
 int32_t sample_token(const at::Tensor& logits_V, const GenerateOptions& options, double uniform) {
   const at::Tensor logits = logits_V.to(at::kCPU, at::kFloat).contiguous();

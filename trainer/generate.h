@@ -4,10 +4,12 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <span>
 #include <vector>
 
+#include "data/tokenizer.h"
 #include "models/model.h"
 
 namespace hone::trainer {
@@ -21,6 +23,12 @@ struct GenerateOptions {
   uint64_t seed = 42;
   std::vector<int64_t> eos_token_ids;  // generation ends after any of these
 };
+
+// Ids that end a text: what config.json and generation_config.json of `model_folder` and the
+// tokenizer name.
+std::vector<int64_t> end_token_ids(const models::Model& model,
+                                   const std::filesystem::path& model_folder,
+                                   const data::Tokenizer& tokenizer);
 
 // Draws one id from float32 logits [V]: divide by temperature, keep top_k, keep top_p of what is
 // left (ties by lower id), as transformers' logits warpers in this order. `uniform` in [0, 1)

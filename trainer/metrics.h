@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "trainer/jsonl_file.h"
 
 namespace hone::trainer {
 
@@ -18,6 +19,7 @@ struct TrainRow {
   double grad_norm = 0;
   int64_t num_tokens = 0;  // fed since the start of the run, no padding
   double tokens_per_second = 0;
+  double flops_share = 0;  // of the measured rate of matrix products; trainer/throughput.h
 };
 
 // Numbers are written with as many digits as it takes to read the same double back.
@@ -38,18 +40,14 @@ class MetricsFile {
   // dropped, atomically.
   explicit MetricsFile(const std::filesystem::path& path,
                        const std::optional<ResumePoint>& resume = {});
-  ~MetricsFile();
-  MetricsFile(const MetricsFile&) = delete;
-  MetricsFile& operator=(const MetricsFile&) = delete;
 
-  void append(const std::string& row_json);  // throws kIo
-  void sync();                               // before a checkpoint that counts on the rows
-  bool has_eval_row(int64_t step) const;     // among the kept rows
+  void append(const std::string& row_json);        // throws kIo
+  void sync();                                     // before a checkpoint that counts on the rows
+  const core::Json* eval_row(int64_t step) const;  // among the kept rows; nullptr if there is none
 
  private:
-  std::filesystem::path path_;
-  int descriptor_ = -1;
-  std::vector<int64_t> eval_steps_;
+  std::vector<core::Json> eval_rows_;  // kept ones
+  JsonlFile file_;
 };
 
 }  // namespace hone::trainer

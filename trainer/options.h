@@ -36,7 +36,20 @@ enum class RunMoment {
   kStarted,    // run.json is written, metrics.jsonl holds what a resumed run goes on from
   kRow,        // a row of training was added
   kEvaluated,  // so was what an evaluation gave
+  kSampled,    // so were rows of samples.jsonl
   kEnded,      // run.json says how
+};
+
+struct SampleOptions {
+  int64_t steps = 0;  // 0: only before the first step and after the last
+  int64_t max_new_tokens = 128;
+};
+
+// Which steps of a traced run get a slice for every action: counted from the first step of this
+// process, after a warm-up.
+struct ProfileOptions {
+  int64_t first_step = 2;
+  int64_t num_steps = 5;
 };
 
 struct TrainOptions {
@@ -51,11 +64,14 @@ struct TrainOptions {
   std::filesystem::path output_dir;
   ScheduleOptions schedule;
   OptimizerOptions optimizer;
+  SampleOptions samples;
+  ProfileOptions profile;
+  double gemm_rate = 0;  // of measure_gemm_rate (trainer/throughput.h); 0: not known
   // What identifies the run, compared on resume: keys (objects may nest) to plain values, e.g.
   // {"model": sha, "data": key, "adapter": {...}}. Any difference is refused, but for the keys of
   // is_harmless_key (trainer/identity.h).
   core::Json identity;
-  // Written to run.json as it is; the trainer adds layout, param_bytes, optimizer_bytes and the
+  // Written to run.json as it is; the trainer adds layout, memory, times, throughput and the
   // outcome.
   core::Json run_info;
 };

@@ -4,9 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
-#include <fstream>
-#include <sstream>
 
 #include "core/log.h"
 #include "core/text.h"
@@ -25,24 +22,6 @@ std::string bar(double fraction) {
 }
 
 }  // namespace
-
-double seconds_since_process_start() {
-  // Field 22 of stat: start time in clock ticks since boot. The second field may hold blanks, so
-  // count after its ')'.
-  std::ifstream stat("/proc/self/stat");
-  std::string text((std::istreambuf_iterator<char>(stat)), {});
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) return 0;
-  std::istringstream fields(text.substr(name_end + 1));
-  std::string skipped;
-  for (int field = 3; field < 22; ++field) fields >> skipped;
-  double start_ticks = 0;
-  fields >> start_ticks;
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) -
-         start_ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
-}
 
 Progress::Progress(int64_t first_step, int64_t max_steps)
     : on_terminal_(::isatty(STDERR_FILENO) != 0),

@@ -9,9 +9,6 @@
 
 namespace hone::trainer {
 
-// Seconds since this process was started by the system, from /proc; 0 where that can't be read.
-double seconds_since_process_start();
-
 class Progress {
  public:
   Progress(int64_t first_step, int64_t max_steps);

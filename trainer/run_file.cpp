@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "trainer/process_stats.h"
 
 namespace hone::trainer {
 namespace {
@@ -44,6 +45,14 @@ RunFile::RunFile(const std::filesystem::path& path, const Json& run_info,
 
 void RunFile::set_startup_seconds(double seconds) {
   json_["startup_seconds"] = seconds;
+  write();
+}
+
+void RunFile::set_measurements(const Json& seconds, const Json& throughput) {
+  json_["seconds"] = seconds;
+  json_["seconds"]["startup"] = json_.value("startup_seconds", 0.0);
+  json_["memory"] = {{"peak_rss_bytes", peak_resident_bytes()}};
+  json_["throughput"] = throughput;
   write();
 }
 

@@ -25,6 +25,9 @@ class RunFile {
   RunFile(const std::filesystem::path& path, const core::Json& run_info, const models::Model& model,
           const OptimizerState& optimizer, const parallel::Layout& layout);
   void set_startup_seconds(double seconds);
+  // Where the time went ("data", "forward", ...), how fast the steps were, and the most memory so
+  // far: of this process, so of the part of the run since its last start.
+  void set_measurements(const core::Json& seconds, const core::Json& throughput);
   void finish(const TrainResult& result);  // "finished" or "stopped"
   void fail(
       int64_t step,

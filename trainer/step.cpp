@@ -16,6 +16,23 @@ using parallel::Action;
 using parallel::ActionKind;
 using parallel::Keep;
 
+Part part_of(ActionKind kind) {
+  switch (kind) {
+    case ActionKind::kForward:
+      return Part::kForward;
+    case ActionKind::kLoss:
+      return Part::kLoss;
+    case ActionKind::kRecompute:
+      return Part::kRecompute;
+    case ActionKind::kBackward:
+      return Part::kBackward;
+    case ActionKind::kReduce:
+    case ActionKind::kUpdate:
+      break;
+  }
+  return Part::kOptimizer;
+}
+
 // Activations are [T, D]: tokens of the micro-batch by hidden size.
 class StepRun {
  public:
@@ -38,6 +55,8 @@ class StepRun {
   }
 
   void execute(const Action& action) {
+    const Timeline::Span span =
+        timeline().action(part_of(action.kind), [&] { return name_of(action); });
     switch (action.kind) {
       case ActionKind::kForward:
         return forward(action);
@@ -57,6 +76,12 @@ class StepRun {
   const StepResult& result() const { return result_; }
 
  private:
+  Timeline& timeline() { return options_.timeline == nullptr ? untold_ : *options_.timeline; }
+
+  std::string name_of(const Action& action) const {
+    return parallel::describe_action(action, describe_stages(model_));
+  }
+
   void begin_micro_batch(int64_t index) {
     const data::MicroBatch& source = micro_batches_[index];
     batch_ = models::make_batch(model_, source.input_ids, source.position_ids, source.labels,
@@ -109,11 +134,15 @@ class StepRun {
   }
 
   void update() {
-    result_.grad_norm = gradient_norm(model_);
+    {
+      const Timeline::Span span = timeline().detail("gradient norm");
+      result_.grad_norm = gradient_norm(model_);
+    }
     if (!std::isfinite(result_.grad_norm)) {
       fail_not_finite(model_, "the gradient of " + step_name() + " is not finite",
                       result_.grad_norm, micro_batches_);
     }
+    const Timeline::Span span = timeline().detail("clip and AdamW");
     const at::NoGradGuard no_grad;
     update_parameters(model_, optimizer_, options_.optimizer, options_.learning_rate,
                       clip_factor(result_.grad_norm, options_.optimizer.max_grad_norm));
@@ -131,6 +160,7 @@ class StepRun {
   at::Tensor running_;  // the activation going up, then the gradient coming down
   double loss_scale_ = 1.0;
   StepResult result_;
+  Timeline untold_;  // where nobody wants to know
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "models/model.h"
 #include "parallel/schedule.h"
 #include "trainer/optimizer.h"
+#include "trainer/timeline.h"
 
 namespace hone::trainer {
 
@@ -20,6 +21,7 @@ struct StepOptions {
   uint64_t seed = 42;
   double learning_rate = 0;
   OptimizerOptions optimizer;
+  Timeline* timeline = nullptr;  // told of every action
 };
 
 struct StepResult {

@@ -7,17 +7,21 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "parallel/schedule.h"
 #include "trainer/checkpoint.h"
 #include "trainer/evaluate.h"
 #include "trainer/identity.h"
 #include "trainer/metrics.h"
 #include "trainer/model_files.h"
+#include "trainer/process_stats.h"
 #include "trainer/progress.h"
 #include "trainer/run_file.h"
 #include "trainer/schedule.h"
 #include "trainer/signals.h"
 #include "trainer/step.h"
+#include "trainer/throughput.h"
+#include "trainer/timeline.h"
 
 namespace hone::trainer {
 namespace {
@@ -55,6 +59,18 @@ std::optional<ResumePoint> resume_point(const TrainInputs& inputs, const TrainOp
                      .keep_eval_row = !goes_on || step == 0 || is_due(step, options.eval_steps)};
 }
 
+// The same for samples.jsonl.
+JsonlFile::Keep samples_to_keep(const TrainInputs& inputs, const TrainOptions& options,
+                                int64_t step) {
+  if (!inputs.resume_from) return {};
+  const bool keep_own =
+      step >= options.max_steps || step == 0 || is_due(step, options.samples.steps);
+  return [=](const core::Json& row) {
+    const int64_t row_step = row.at("step");
+    return row_step < step || (row_step == step && keep_own);
+  };
+}
+
 class Run {
  public:
   Run(const TrainInputs& inputs, const TrainOptions& options)
@@ -67,8 +83,18 @@ class Run {
         metrics_(options.output_dir / "metrics.jsonl", resume_point(inputs, options, state_.step)),
         run_file_(options.output_dir / "run.json", options.run_info, inputs.model, optimizer_,
                   layout_),
-        progress_(state_.step, options.max_steps) {
+        progress_(state_.step, options.max_steps),
+        timeline_(inputs.trace),
+        throughput_(count_flops(inputs.model), options.gemm_rate),
+        first_step_(state_.step) {
     if (inputs.resume_from) saved_step_ = state_.step;
+    if (!inputs.sample_prompts.empty()) {
+      samples_.emplace(options.output_dir / "samples.jsonl", *inputs.tokenizer,
+                       Samples::Options{.prompts = inputs.sample_prompts,
+                                        .max_new_tokens = options.samples.max_new_tokens,
+                                        .eos_token_ids = inputs.eos_token_ids},
+                       samples_to_keep(inputs, options, state_.step));
+    }
     result_.first_eval_loss = state_.first_eval_loss;
   }
 
@@ -81,7 +107,10 @@ class Run {
         write_model_files(options_.output_dir, inputs_.model, inputs_.model_folder,
                           options_.save_dtype);
       }
+      run_file_.set_measurements(timeline_.seconds(), throughput_.json());
       run_file_.finish(result_);
+      if (const std::string formula = throughput_.formula(); !formula.empty())
+        progress_.message("throughput: " + formula);
     } catch (const std::exception& error) {
       run_file_.fail(state_.step, error.what());
       tell(RunMoment::kEnded);
@@ -98,10 +127,12 @@ class Run {
 
   void loop() {
     evaluate_if_due();
+    sample_if_due();
     while (state_.step < options_.max_steps && !signals_.requested()) {
       step();
       log_if_due();
       evaluate_if_due();
+      sample_if_due();
       if (is_due(state_.step, options_.save_steps)) save();
     }
     result_.stopped_by_signal = signals_.requested() && state_.step < options_.max_steps;
@@ -118,12 +149,42 @@ class Run {
     run_file_.set_startup_seconds(seconds_since_process_start());
   }
 
-  void step() {
-    const auto start = Clock::now();
+  bool should_stop() const { return signals_.requested() && state_.step < options_.max_steps; }
+
+  std::vector<data::MicroBatch> read_micro_batches() {
+    const Timeline::Span span = timeline_.part(Part::kData);
     std::vector<data::MicroBatch> micro_batches;
     for (int64_t i = 0; i < inputs_.train_data.num_micro_batches(state_.step); ++i) {
       micro_batches.push_back(inputs_.train_data.micro_batch(state_.step, i));
     }
+    return micro_batches;
+  }
+
+  void step() {
+    const auto start = Clock::now();
+    const int64_t since_start = state_.step - first_step_ - options_.profile.first_step;
+    timeline_.trace_details(since_start >= 0 && since_start < options_.profile.num_steps);
+    std::vector<data::MicroBatch> micro_batches;
+    {
+      const Timeline::Span span = timeline_.slice("step");
+      micro_batches = read_micro_batches();
+      run_actions(micro_batches);
+    }
+    ++state_.step;
+    state_.num_tokens += last_step_.num_tokens;
+    state_.loss_sum += last_step_.loss_sum;
+    state_.loss_tokens += last_step_.num_trained_tokens;
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    throughput_.add_step(micro_batches, seconds);
+    timeline_.counter("tokens/s", static_cast<double>(last_step_.num_tokens) / seconds);
+    if (timeline_.traces())
+      timeline_.counter("memory, MB", 1e-6 * static_cast<double>(resident_bytes()));
+    result_.last_loss = last_step_.loss_sum /
+                        static_cast<double>(std::max<int64_t>(1, last_step_.num_trained_tokens));
+    progress_.step_done(state_.step, result_.last_loss, throughput_.row().tokens_per_second());
+  }
+
+  void run_actions(std::span<const data::MicroBatch> micro_batches) {
     const auto actions =
         parallel::make_step(stages_, layout_, 0,
                             {.num_micro_batches = static_cast<int64_t>(micro_batches.size()),
@@ -133,17 +194,8 @@ class Run {
                           {.step = state_.step,
                            .seed = options_.seed,
                            .learning_rate = rate_.at(state_.step),
-                           .optimizer = options_.optimizer});
-    ++state_.step;
-    state_.num_tokens += last_step_.num_tokens;
-    state_.loss_sum += last_step_.loss_sum;
-    state_.loss_tokens += last_step_.num_trained_tokens;
-    row_tokens_ += last_step_.num_tokens;
-    row_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
-    result_.last_loss = last_step_.loss_sum /
-                        static_cast<double>(std::max<int64_t>(1, last_step_.num_trained_tokens));
-    progress_.step_done(state_.step, result_.last_loss,
-                        static_cast<double>(row_tokens_) / row_seconds_);
+                           .optimizer = options_.optimizer,
+                           .timeline = &timeline_});
   }
 
   // The last step gets a row in any case; unless one is due there the counters go on as if it had
@@ -157,19 +209,19 @@ class Run {
         .learning_rate = rate_.at(state_.step - 1),
         .grad_norm = last_step_.grad_norm,
         .num_tokens = state_.num_tokens,
-        .tokens_per_second = static_cast<double>(row_tokens_) / row_seconds_};
+        .tokens_per_second = throughput_.row().tokens_per_second(),
+        .flops_share = throughput_.share(throughput_.row())};
     metrics_.append(train_row_json(row));
     progress_.row_logged(row);
     tell(RunMoment::kRow);
     if (!due) return;
     state_.loss_sum = 0;
     state_.loss_tokens = 0;
-    row_tokens_ = 0;
-    row_seconds_ = 0;
+    throughput_.end_row();
   }
 
   bool evaluation_is_due() const {
-    if (inputs_.eval_data == nullptr || metrics_.has_eval_row(state_.step)) return false;
+    if (inputs_.eval_data == nullptr || metrics_.eval_row(state_.step) != nullptr) return false;
     return state_.step == 0 || state_.step == options_.max_steps ||
            is_due(state_.step, options_.eval_steps);
   }
@@ -177,10 +229,11 @@ class Run {
   void evaluate_if_due() {
     if (!evaluation_is_due()) return;
     note_first_forward();
-    const auto evaluated = evaluate(
-        inputs_.model, *inputs_.eval_data,
-        {.progress = [&](double fraction) { progress_.evaluating(fraction); },
-         .should_stop = [&] { return signals_.requested() && state_.step < options_.max_steps; }});
+    const Timeline::Span span = timeline_.part(Part::kEvaluate);
+    const auto evaluated =
+        evaluate(inputs_.model, *inputs_.eval_data,
+                 {.progress = [&](double fraction) { progress_.evaluating(fraction); },
+                  .should_stop = [&] { return should_stop(); }});
     if (!evaluated) return;  // its row is made when the run goes on
     metrics_.append(eval_row_json(state_.step, evaluated->loss));
     progress_.message(fmt::format("step {}: held-out loss {:.4f}, perplexity {:.3f}", state_.step,
@@ -190,9 +243,27 @@ class Run {
     tell(RunMoment::kEvaluated);
   }
 
+  void sample_if_due() {
+    if (!samples_ || samples_->has_rows(state_.step)) return;
+    const bool due = state_.step == 0 || state_.step == options_.max_steps ||
+                     is_due(state_.step, options_.samples.steps);
+    if (!due || should_stop()) return;
+    note_first_forward();
+    const Timeline::Span span = timeline_.part(Part::kGenerate);
+    samples_->write(
+        inputs_.model, state_.step, [&] { return should_stop(); },
+        [&](const SamplePrompt& prompt, const std::string& text) {
+          progress_.message(fmt::format("step {}: \"{}\" -> \"{}\"", state_.step,
+                                        core::excerpt(prompt.text), core::excerpt(text, 300)));
+        });
+    tell(RunMoment::kSampled);
+  }
+
   void save() {
     if (saved_step_ == state_.step) return;
+    const Timeline::Span span = timeline_.part(Part::kSave);
     metrics_.sync();
+    if (samples_) samples_->sync();
     const fs::path path =
         save_checkpoint(options_.output_dir, {.model = inputs_.model,
                                               .optimizer = optimizer_,
@@ -202,6 +273,7 @@ class Run {
                                               .identity = options_.identity});
     saved_step_ = state_.step;
     progress_.message("saved " + path.string());
+    run_file_.set_measurements(timeline_.seconds(), throughput_.json());
     delete_old_checkpoints(options_.output_dir, path, options_.save_total_limit);
   }
 
@@ -215,12 +287,14 @@ class Run {
   MetricsFile metrics_;
   RunFile run_file_;
   Progress progress_;
+  Timeline timeline_;
+  Throughput throughput_;
+  const int64_t first_step_;  // of this process
+  std::optional<Samples> samples_;
   StopSignals signals_;
   StepResult last_step_;
   TrainResult result_;
   int64_t saved_step_ = -1;
-  int64_t row_tokens_ = 0;  // since the row before, for its speed
-  double row_seconds_ = 0;
   bool startup_noted_ = false;
 };
 

@@ -4,10 +4,13 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "data/loader.h"
 #include "models/model.h"
 #include "trainer/options.h"
+#include "trainer/samples.h"
+#include "trainer/trace.h"
 
 namespace hone::trainer {
 
@@ -26,7 +29,11 @@ struct TrainInputs {
   // generation_config.json.
   std::filesystem::path model_folder;
   std::optional<std::filesystem::path>
-      resume_from;  // a checkpoint-N folder already chosen and verified
+      resume_from;                             // a checkpoint-N folder already chosen and verified
+  const data::Tokenizer* tokenizer = nullptr;  // for sample_prompts only
+  std::vector<SamplePrompt> sample_prompts;    // none: no samples.jsonl
+  std::vector<int64_t> eos_token_ids;          // of samples
+  Trace* trace = nullptr;                      // hone train --profile
   std::function<void(RunMoment)> on_moment = {};  // must not throw
 };
 

@@ -2,37 +2,19 @@
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 
 #include "core/error.h"
-#include "kernels/gemm.h"
 #include "trainer/manifest.h"
+#include "trainer/throughput.h"
 
 namespace hone::recipes {
 namespace {
 
-// Best of a few products of the size a small model's layers have, in GFLOP/s.
-double measure_gflops(at::ScalarType type) {
-  constexpr int64_t kRows = 512, kSide = 1024;
-  constexpr int kRounds = 4;
-  const at::NoGradGuard no_grad;
-  const at::Tensor a = at::full({kRows, kSide}, 0.5, at::TensorOptions().dtype(type));
-  const at::Tensor b = at::full({kSide, kSide}, 0.5, at::TensorOptions().dtype(type));
-  double best_seconds = 1e9;
-  for (int round = 0; round < kRounds; ++round) {
-    const auto start = std::chrono::steady_clock::now();
-    const at::Tensor c = kernels::gemm(a, b);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    if (round > 0) best_seconds = std::min(best_seconds, took.count());  // the first warms up
-  }
-  return 2e-9 * static_cast<double>(kRows * kSide * kSide) / best_seconds;
-}
-
 DtypeChoice measured_choice() {
   constexpr double kMargin = 1.25;
-  const double float32 = measure_gflops(at::kFloat), bfloat16 = measure_gflops(at::kBFloat16);
+  const double float32 = 1e-9 * trainer::measure_gemm_rate(at::kFloat, at::kCPU);
+  const double bfloat16 = 1e-9 * trainer::measure_gemm_rate(at::kBFloat16, at::kCPU);
   char reason[96];
   std::snprintf(reason, sizeof reason, "measured: float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s",
                 float32, bfloat16);

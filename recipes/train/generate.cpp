@@ -48,23 +48,6 @@ class Printer {
   size_t num_printed_ = 0;
 };
 
-// config.json, generation_config.json and the tokenizer each may name tokens that end a text.
-std::vector<int64_t> eos_ids(const models::Model& model, const ModelFolders& folders,
-                             const data::Tokenizer& tokenizer) {
-  std::vector<int64_t> ids = model.spec.eos_token_ids;
-  if (tokenizer.eos_token_id()) ids.push_back(*tokenizer.eos_token_id());
-  const auto path = folders.base / "generation_config.json";
-  if (!std::filesystem::exists(path)) return ids;
-  const Json eos = core::read_json_file(path).value("eos_token_id", Json());
-  if (eos.is_number_integer()) ids.push_back(eos);
-  if (eos.is_array()) {
-    for (const Json& id : eos) {
-      if (id.is_number_integer()) ids.push_back(id);
-    }
-  }
-  return ids;
-}
-
 class Session {
  public:
   explicit Session(const GenerateArguments& arguments)
@@ -72,7 +55,7 @@ class Session {
         tokenizer_(data::Tokenizer::load(folders_.tokenizer)),
         model_(load_for_inference(folders_, arguments.model)),
         options_(arguments.options) {
-    options_.eos_token_ids = eos_ids(model_, folders_, tokenizer_);
+    options_.eos_token_ids = trainer::end_token_ids(model_, folders_.base, tokenizer_);
     if (arguments.chat && !tokenizer_.has_chat_template()) {
       core::fail(core::ErrorKind::kBadInput, {.what = "the model has no chat template",
                                               .where = folders_.tokenizer.string(),

@@ -27,7 +27,9 @@ void check_writable(const fs::path& folder) {
 
 bool belongs_to_run(const std::string& name) {
   if (name.starts_with("checkpoint-")) return true;
-  if (name == "samples.jsonl" || name == "report.html" || name == "tensorboard") return true;
+  for (const char* file : {"samples.jsonl", "trace.json", "report.html", "tensorboard"}) {
+    if (name == file) return true;
+  }
   for (const auto* patterns : {&hub::model_file_patterns(), &hub::document_file_patterns()}) {
     for (const std::string& pattern : *patterns) {
       if (hub::matches_pattern(name, pattern)) return true;

@@ -3,7 +3,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "core/error.h"
 #include "hub/push.h"
@@ -17,6 +19,8 @@
 #include "recipes/train/run_info.h"
 #include "recipes/train/start.h"
 #include "recipes/train/verbs.h"
+#include "trainer/generate.h"
+#include "trainer/throughput.h"
 
 namespace hone::recipes {
 namespace {
@@ -77,6 +81,23 @@ void push(const Recipe& recipe) {
                result.commit.substr(0, 12));
 }
 
+std::vector<trainer::SamplePrompt> sample_prompts(const Recipe& recipe, const PreparedData& data,
+                                                  const data::Tokenizer& tokenizer) {
+  std::vector<trainer::SamplePrompt> prompts;
+  for (const std::string& text : recipe.sample_prompts) {
+    prompts.push_back(
+        trainer::make_sample_prompt(tokenizer, text, recipe.dataset_options.system_prompt));
+  }
+  if (!data.eval || recipe.sample_eval_rows == 0) return prompts;
+  auto of_rows = trainer::sample_prompts_of(*data.eval, recipe.sample_eval_rows, tokenizer);
+  if (static_cast<int64_t>(of_rows.size()) < recipe.sample_eval_rows) {
+    spdlog::warn("sample_eval_rows: only {} evaluation rows have a prompt before what is trained",
+                 of_rows.size());
+  }
+  std::ranges::move(of_rows, std::back_inserter(prompts));
+  return prompts;
+}
+
 int train(const TrainArguments& arguments) {
   Recipe recipe = load_recipe(arguments.recipe, {.overrides = arguments.overrides});
   for (const std::string& note : recipe.notes) spdlog::warn("{}", note);
@@ -104,18 +125,22 @@ int train(const TrainArguments& arguments) {
   const DtypeChoice dtype = choose_run_dtype(recipe.dtype, device, checkpoint);
   models::Model model =
       models::load_model(inputs.model.folder, load_options(recipe, inputs, dtype, device));
+  recipe.train.gemm_rate = trainer::measure_gemm_rate(dtype.type, device);
   recipe.train.identity = run_identity(recipe, inputs, data, tokenizer, dtype);
   recipe.train.run_info = run_info(recipe, inputs, data, dtype);
   if (arguments.overwrite) remove_old_run(recipe.train.output_dir);
   RunReports reports(recipe);
-  const trainer::TrainResult result =
-      trainer::train({.model = model,
-                      .train_data = train_loader,
-                      .eval_data = eval_loader ? &*eval_loader : nullptr,
-                      .model_folder = inputs.model.folder,
-                      .resume_from = checkpoint,
-                      .on_moment = [&](trainer::RunMoment moment) { reports.update(moment); }},
-                     recipe.train);
+  const trainer::TrainResult result = trainer::train(
+      {.model = model,
+       .train_data = train_loader,
+       .eval_data = eval_loader ? &*eval_loader : nullptr,
+       .model_folder = inputs.model.folder,
+       .resume_from = checkpoint,
+       .tokenizer = &tokenizer,
+       .sample_prompts = sample_prompts(recipe, data, tokenizer),
+       .eos_token_ids = trainer::end_token_ids(model, inputs.model.folder, tokenizer),
+       .on_moment = [&](trainer::RunMoment moment) { reports.update(moment); }},
+      recipe.train);
   if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
 
   write_run_card(recipe, inputs, data,

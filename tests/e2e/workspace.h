@@ -97,6 +97,7 @@ inline std::vector<std::string> timeless_metrics(const fs::path& path) {
   for (std::string line; std::getline(lines, line);) {
     core::Json row = core::Json::parse(line);
     row.erase("tokens_per_second");
+    row.erase("flops_share");
     rows.push_back(row.dump());
   }
   return rows;

@@ -13,7 +13,8 @@ TEST(Metrics, NumbersSurviveTheRoundTripToTheLastBit) {
                      .learning_rate = 2e-4 * 0.97,
                      .grad_norm = 0.1 + 0.2,
                      .num_tokens = 123456789012,
-                     .tokens_per_second = 17.25};
+                     .tokens_per_second = 17.25,
+                     .flops_share = 0.7};
   const core::Json json = core::Json::parse(train_row_json(row));
   EXPECT_EQ(json.at("step"), 3);
   EXPECT_EQ(json.at("loss").get<double>(), 1.0 / 3.0);
@@ -21,7 +22,8 @@ TEST(Metrics, NumbersSurviveTheRoundTripToTheLastBit) {
   EXPECT_EQ(json.at("grad_norm").get<double>(), 0.1 + 0.2);
   EXPECT_EQ(json.at("tokens"), 123456789012);
   EXPECT_EQ(json.at("tokens_per_second"), 17.25);
-  EXPECT_EQ(json.size(), 6u);
+  EXPECT_EQ(json.at("flops_share"), 0.7);
+  EXPECT_EQ(json.size(), 7u);
   EXPECT_EQ(eval_row_json(50, 0.5), R"({"step":50,"eval_loss":0.5})");
 }
 
@@ -42,8 +44,8 @@ TEST(Metrics, ResumeDropsRowsPastTheCheckpointTornLinesAndKeepsTheRestAsItIs) {
   MetricsFile metrics(folder / "metrics.jsonl",
                       ResumePoint{.step = 2, .keep_train_row = true, .keep_eval_row = true});
   EXPECT_EQ(slurp(folder / "metrics.jsonl"), kept);
-  EXPECT_TRUE(metrics.has_eval_row(0));
-  EXPECT_FALSE(metrics.has_eval_row(4));
+  EXPECT_NE(metrics.eval_row(0), nullptr);
+  EXPECT_EQ(metrics.eval_row(4), nullptr);
   metrics.append("{\"step\":3}");
   EXPECT_EQ(slurp(folder / "metrics.jsonl"), kept + "{\"step\":3}\n");
 }

@@ -5,90 +5,11 @@
 #include <cmath>
 #include <csignal>
 
-#include "tests/trainer/support.h"
-#include "trainer/checkpoint.h"
+#include "tests/trainer/small_run.h"
 #include "trainer/evaluate.h"
 
 namespace hone::trainer {
 namespace {
-
-using core::Json;
-
-// A small run in a folder of its own; `resume` goes on from the newest checkpoint there.
-class SmallRun {
- public:
-  explicit SmallRun(bool lora, double lora_dropout = 0.0)
-      : lora_(lora), lora_dropout_(lora_dropout) {
-    options.max_steps = 6;
-    options.logging_steps = 1;
-    options.output_dir = out.path();
-    options.schedule = {.type = ScheduleType::kCosine,
-                        .learning_rate = 1e-2,
-                        .warmup_steps = 2,
-                        .scheduler_steps = 6};
-    options.identity = {{"model", "tiny-chat"}, {"seed", 42}};
-    options.run_info = {{"recipe", "sft"}};
-  }
-
-  TrainResult train(bool resume = false) {
-    models::Model model = tiny_model(lora_, lora_dropout_);
-    return train(model, resume);
-  }
-
-  TrainResult train(models::Model& model, bool resume = false) {
-    const data::Loader train_data(tiny_data(cache.path()), {.packing = true,
-                                                            .max_length = 64,
-                                                            .micro_batch_size = 2,
-                                                            .gradient_accumulation_steps = 2,
-                                                            .seed = 42});
-    const data::Loader eval_data(tiny_data(cache.path(), "test.jsonl"),
-                                 {.max_length = 64, .shuffle = false});
-    TrainInputs inputs{.model = model,
-                       .train_data = train_data,
-                       .eval_data = with_eval ? &eval_data : nullptr,
-                       .model_folder = golden("tiny-chat")};
-    if (resume) inputs.resume_from = find_resumable(out.path());
-    return trainer::train(inputs, options);
-  }
-
-  std::vector<Json> metrics() const {
-    std::vector<Json> rows;
-    std::istringstream lines(slurp(out / "metrics.jsonl"));
-    for (std::string line; std::getline(lines, line);) rows.push_back(Json::parse(line));
-    return rows;
-  }
-
-  // metrics.jsonl without what depends on the clock, as text: equal text is equal bits.
-  std::string timeless_metrics() const {
-    std::string text;
-    for (Json row : metrics()) {
-      row.erase("tokens_per_second");
-      text += row.dump() + "\n";
-    }
-    return text;
-  }
-
-  Json run_json() const { return core::read_json_file(out / "run.json"); }
-
-  TempFolder out, cache;
-  TrainOptions options;
-  bool with_eval = true;
-
- private:
-  bool lora_;
-  double lora_dropout_;
-};
-
-void expect_same_files(const fs::path& a, const fs::path& b,
-                       const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    ASSERT_TRUE(fs::exists(a / name)) << a / name;
-    EXPECT_EQ(slurp(a / name), slurp(b / name)) << name;
-  }
-}
-
-const std::vector<std::string> kStateFiles{
-    "state/exp_avg.safetensors", "state/exp_avg_sq.safetensors", "state/trainer_state.json"};
 
 TEST(Train, WritesRowsCheckpointsFinalFolderAndRunFile) {
   SmallRun run(false);
@@ -133,6 +54,12 @@ TEST(Train, WritesRowsCheckpointsFinalFolderAndRunFile) {
   EXPECT_EQ(json.at("param_bytes"), Json::array({4 * num_parameters}));
   EXPECT_EQ(json.at("optimizer_bytes"), Json::array({8 * num_parameters}));
   EXPECT_GT(json.at("startup_seconds").get<double>(), 0);
+  for (const char* part : {"data", "forward", "loss", "backward", "optimizer", "evaluate", "save"})
+    EXPECT_GT(json.at("seconds").at(part).get<double>(), 0) << part;
+  EXPECT_EQ(json.at("seconds").at("generate"), 0.0);
+  EXPECT_GT(json.at("memory").at("peak_rss_bytes").get<int64_t>(), int64_t{1} << 20);
+  EXPECT_EQ(json.at("throughput").at("tokens"), tokens);
+  EXPECT_EQ(json.at("throughput").at("flops_share"), 0.0);  // no measured rate was given
 }
 
 void expect_halves_equal_whole(bool lora, int64_t logging_steps) {
