@@ -169,6 +169,42 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+ReadFile::ReadFile(const fs::path& path)
+    : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0) fail_errno("can't read", path, errno);
+}
+
+ReadFile::ReadFile(ReadFile&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+ReadFile& ReadFile::operator=(ReadFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+ReadFile::~ReadFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void ReadFile::read_at(uint64_t offset, std::span<std::byte> to) const {
+  while (!to.empty()) {
+    const ssize_t n = ::pread(descriptor_, to.data(), to.size(), static_cast<off_t>(offset));
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      fail_errno("can't read", path_, errno);
+    }
+    if (n == 0) {
+      fail(ErrorKind::kIo, {.what = "the file has become shorter while it was read",
+                            .where = path_,
+                            .expected = std::to_string(to.size()) + " more bytes at offset " +
+                                        std::to_string(offset)});
+    }
+    offset += static_cast<uint64_t>(n);
+    to = to.subspan(static_cast<size_t>(n));
+  }
+}
+
 PendingFile::PendingFile(const fs::path& final_path, uint64_t size)
     : final_path_(final_path), temporary_path_(temporary_name(final_path)) {
   Descriptor d(open_for_writing(temporary_path_));

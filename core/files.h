@@ -50,6 +50,23 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+// An open file that is read at offsets, by several threads at once. Unlike a map it leaves nothing
+// of the file in this process's memory.
+class ReadFile {
+ public:
+  ReadFile() = default;
+  explicit ReadFile(const std::filesystem::path& path);  // throws kMissingInput, kIo
+  ReadFile(ReadFile&& other) noexcept;
+  ReadFile& operator=(ReadFile&& other) noexcept;
+  ~ReadFile();
+  // Fills `to`. Throws kIo, also when the file ends before.
+  void read_at(uint64_t offset, std::span<std::byte> to) const;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
 // A file being written at offsets (several writers may write disjoint ranges). It appears under its
 // final name only after commit(); without commit() the temporary file is removed.
 class PendingFile {

@@ -62,6 +62,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   SafetensorsFile file;
   file.path_ = path;
   file.map_ = core::MappedFile(path);
+  file.file_ = core::ReadFile(path);
   const std::string_view text = file.map_.text();
   if (text.size() < 8) {
     fail(ErrorKind::kBadInput, {.what = "the file is too short for a safetensors header",
@@ -105,6 +106,15 @@ const TensorEntry* SafetensorsFile::find(std::string_view name) const {
 
 std::span<const std::byte> SafetensorsFile::bytes(const TensorEntry& tensor) const {
   return map_.bytes().subspan(tensor.begin, tensor.num_bytes());
+}
+
+void SafetensorsFile::read(const TensorEntry& tensor, uint64_t offset,
+                           std::span<std::byte> to) const {
+  if (offset > tensor.num_bytes() || to.size() > tensor.num_bytes() - offset) {
+    core::fail(core::ErrorKind::kInternal, {.what = "read beyond the end of a tensor",
+                                            .where = path_.string() + ": " + tensor.name});
+  }
+  file_.read_at(tensor.begin + offset, to);
 }
 
 const TensorEntry* SafetensorsPlan::find(std::string_view name) const {

@@ -54,10 +54,15 @@ class SafetensorsFile {
   // The tensor's bytes in the map; valid while this object lives. Aligned as the file is: not
   // always to the dtype.
   std::span<const std::byte> bytes(const TensorEntry& tensor) const;
+  std::span<const std::byte> map() const { return map_.bytes(); }  // the whole file
+  // Reads part of the tensor, from `offset` bytes into it, without leaving it in the map.
+  // Thread-safe. Throws kIo.
+  void read(const TensorEntry& tensor, uint64_t offset, std::span<std::byte> to) const;
 
  private:
   std::filesystem::path path_;
   core::MappedFile map_;
+  core::ReadFile file_;
   Metadata metadata_;
   std::vector<TensorEntry> tensors_;
   std::unordered_map<std::string, size_t> index_;

@@ -155,6 +155,24 @@ void install_caching_allocator() {
   c10::SetCPUAllocator(allocator, /*priority=*/1);
 }
 
+at::Tensor lazy_zeros(int64_t numel) {
+  const auto options = at::TensorOptions().dtype(at::kFloat);
+  const size_t bytes = static_cast<size_t>(numel) * sizeof(float);
+  if (bytes < kHugePage) return at::zeros({numel}, options);
+  const size_t mapped = bytes + kHugePage;  // room to begin at a huge page
+  void* pages = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) {
+    core::fail(core::ErrorKind::kUnavailable,
+               {.what = "out of memory", .got = std::to_string(bytes) + " bytes asked for"});
+  }
+  const auto begin = (reinterpret_cast<uintptr_t>(pages) + kHugePage - 1) / kHugePage * kHugePage;
+  auto* const data = reinterpret_cast<void*>(begin);
+  madvise(data, bytes, MADV_HUGEPAGE);
+  return at::from_blob(
+      data, {numel}, [pages, mapped](void*) { munmap(pages, mapped); }, options);
+}
+
 void release_cached_memory() { cache().release(); }
 
 AllocatorStats allocator_stats() { return cache().stats(); }

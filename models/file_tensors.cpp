@@ -1,15 +1,35 @@
 #include "models/file_tensors.h"
 
+#include <ATen/Parallel.h>
+
 #include <cstring>
 
 #include "core/error.h"
 
 namespace hone::models {
+namespace {
+
+constexpr int64_t kPieceElements = int64_t{1} << 20;
+
+void read_piece(const FileTensor& tensor, int64_t begin, int64_t end, const at::Tensor& flat) {
+  const at::ScalarType type = scalar_type(tensor.dtype);
+  const size_t element = c10::elementSize(type);
+  at::Tensor to = flat.narrow(0, begin, end - begin);
+  const bool direct = to.scalar_type() == type;
+  at::Tensor piece = direct ? to : at::empty({end - begin}, at::TensorOptions().dtype(type));
+  tensor.file->read(*tensor.entry, static_cast<uint64_t>(begin) * element,
+                    {static_cast<std::byte*>(piece.mutable_data_ptr()), piece.nbytes()});
+  if (!direct) to.copy_(piece);
+}
+
+}  // namespace
 
 FileTensors list_tensors(const formats::WeightFiles& files) {
   FileTensors tensors;
   for (const formats::WeightTensor& tensor : files.tensors()) {
-    tensors[tensor.name] = {tensor.dtype, tensor.shape, files.bytes(tensor)};
+    const formats::SafetensorsFile& file = files.files()[tensor.file];
+    tensors[tensor.name] = {tensor.dtype, tensor.shape, files.bytes(tensor), &file,
+                            &file.tensors()[tensor.entry]};
   }
   return tensors;
 }
@@ -17,7 +37,7 @@ FileTensors list_tensors(const formats::WeightFiles& files) {
 FileTensors list_tensors(const formats::SafetensorsFile& file) {
   FileTensors tensors;
   for (const formats::TensorEntry& tensor : file.tensors()) {
-    tensors[tensor.name] = {tensor.dtype, tensor.shape, file.bytes(tensor)};
+    tensors[tensor.name] = {tensor.dtype, tensor.shape, file.bytes(tensor), &file, &tensor};
   }
   return tensors;
 }
@@ -62,6 +82,21 @@ at::Tensor mapped_tensor(const FileTensor& tensor) {
   at::Tensor copy = at::empty(tensor.shape, options);
   std::memcpy(copy.mutable_data_ptr(), tensor.bytes.data(), tensor.bytes.size());
   return copy;
+}
+
+void read_tensor(const FileTensor& tensor, at::Tensor& target) {
+  if (!target.is_cpu()) {
+    target.copy_(mapped_tensor(tensor).view(target.sizes()));
+    return;
+  }
+  const at::Tensor flat = target.view({-1});
+  const int64_t num_pieces = (flat.numel() + kPieceElements - 1) / kPieceElements;
+  at::parallel_for(0, num_pieces, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      read_piece(tensor, i * kPieceElements, std::min(flat.numel(), (i + 1) * kPieceElements),
+                 flat);
+    }
+  });
 }
 
 }  // namespace hone::models

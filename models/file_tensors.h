@@ -17,6 +17,8 @@ struct FileTensor {
   formats::Dtype dtype = formats::Dtype::kF32;
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;  // in the map of the file it came from
+  const formats::SafetensorsFile* file = nullptr;
+  const formats::TensorEntry* entry = nullptr;
 };
 
 using FileTensors = std::map<std::string, FileTensor>;
@@ -36,5 +38,10 @@ bool is_float_dtype(formats::Dtype dtype);
 // A tensor over the mapped bytes (copied where they are not aligned to the dtype): not to be
 // written to, nor to outlive the file.
 at::Tensor mapped_tensor(const FileTensor& tensor);
+
+// Fills `target` (contiguous, same number of elements, any floating dtype and device) from the
+// file, by all cores. On a CPU nothing of the file stays in memory: bytes are read straight into
+// `target`, or in small pieces where the dtype differs. Throws kIo.
+void read_tensor(const FileTensor& tensor, at::Tensor& target);
 
 }  // namespace hone::models

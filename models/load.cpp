@@ -80,7 +80,8 @@ void fill_random(const PlannedParameter& planned, uint64_t seed, at::Tensor& tar
 
 // Fills one parameter and says what dtype its file has.
 std::string fill_parameter(const PlannedParameter& planned, const Sources& sources,
-                           const Family& family, uint64_t seed, at::Tensor& target) {
+                           const Family& family, uint64_t seed, bool is_mapped,
+                           at::Tensor& target) {
   switch (planned.source) {
     case ParameterSource::kBaseFile:
     case ParameterSource::kAdapterFile: {
@@ -88,7 +89,7 @@ std::string fill_parameter(const PlannedParameter& planned, const Sources& sourc
       const FileTensors& files = base ? sources.base : sources.adapter;
       const std::string name = base ? family.file_name(planned.source_name) : planned.source_name;
       const FileTensor& tensor = files.at(name);
-      target.copy_(mapped_tensor(tensor));
+      if (!is_mapped) read_tensor(tensor, target);
       return std::string(formats::dtype_name(tensor.dtype));
     }
     case ParameterSource::kZero:
@@ -103,7 +104,8 @@ std::string fill_parameter(const PlannedParameter& planned, const Sources& sourc
 }
 
 void fill_stages(std::span<const PlannedParameter> plan, const Sources& sources,
-                 const ModelSpec& spec, uint64_t seed, StageBuffers& buffers) {
+                 const ModelSpec& spec, uint64_t seed, const MappedWeights& mapped,
+                 StageBuffers& buffers) {
   const Family& family = *find_family(spec.architecture);
   for (size_t index = 0; index < buffers.stages.size(); ++index) {
     auto parameter = buffers.stages[index].parameters.begin();
@@ -112,7 +114,8 @@ void fill_stages(std::span<const PlannedParameter> plan, const Sources& sources,
         if (planned.stage != static_cast<int64_t>(index) || planned.trainable != trainable) {
           continue;
         }
-        parameter->file_dtype = fill_parameter(planned, sources, family, seed, parameter->value);
+        parameter->file_dtype = fill_parameter(planned, sources, family, seed,
+                                               mapped.contains(planned.key), parameter->value);
         ++parameter;
       }
     }
@@ -140,18 +143,24 @@ Model load_model(const std::filesystem::path& folder, const LoadOptions& options
   const std::vector<PlannedParameter> plan =
       plan_parameters(spec, adapter, options.train_base, continued);
 
-  const formats::WeightFiles base = formats::open_weight_files(folder);
+  const auto base =
+      std::make_shared<const formats::WeightFiles>(formats::open_weight_files(folder));
   std::optional<formats::SafetensorsFile> adapter_file;
-  Sources sources{.base = list_tensors(base), .adapter = {}};
+  Sources sources{.base = list_tensors(*base), .adapter = {}};
   check_base(spec, sources.base, folder.string());
   if (continued) {
     adapter_file = open_adapter_file(options.adapter_path);
     sources.adapter = list_tensors(*adapter_file);
     check_adapter(plan, sources.adapter, adapter_file->path().string());
   }
+  MappedWeights mapped;
+  if (options.device.is_cpu()) {
+    mapped = map_frozen_weights(plan, sources.base, *find_family(spec.architecture),
+                                options.compute_dtype, base);
+  }
   StageBuffers buffers =
-      allocate_stages(plan, spec.num_layers() + 2, options.compute_dtype, options.device);
-  fill_stages(plan, sources, spec, options.seed, buffers);
+      allocate_stages(plan, spec.num_layers() + 2, options.compute_dtype, options.device, mapped);
+  fill_stages(plan, sources, spec, options.seed, mapped, buffers);
   return build_model(std::move(spec), std::move(adapter), options.compute_dtype, options.device,
                      std::move(buffers));
 }

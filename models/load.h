@@ -20,8 +20,9 @@ struct LoadOptions {
   uint64_t seed = 42;  // of fresh LoRA A matrices (kaiming uniform with a = sqrt(5); B is zero)
 };
 
-// Checks every file and shape first (all problems in one message), then streams tensors from the
-// memory-mapped files into the stage buffers, one at a time. Throws kBadInput, kMissingInput.
+// Checks every file and shape first (all problems in one message), then reads tensors straight into
+// the stage buffers; frozen ones that the files hold in the compute dtype stay in the files' memory
+// map (CPU). Throws kBadInput, kMissingInput.
 Model load_model(const std::filesystem::path& folder, const LoadOptions& options);
 
 // A tensor of the model as it goes into a file.

@@ -1,5 +1,7 @@
 #include "models/stage_buffers.h"
 
+#include "kernels/allocator.h"
+
 namespace hone::models {
 namespace {
 
@@ -24,7 +26,8 @@ FlatBuffers allocate_flat(int64_t num_trainable, int64_t num_frozen, at::ScalarT
   const auto compute_options = at::TensorOptions().dtype(compute_dtype).device(device);
   FlatBuffers flat;
   flat.master = at::empty({num_trainable}, master_options);
-  flat.grads = at::zeros({num_trainable}, master_options);
+  flat.grads = device.is_cpu() ? kernels::lazy_zeros(num_trainable)
+                               : at::zeros({num_trainable}, master_options);
   flat.compute =
       compute_dtype == at::kFloat ? flat.master : at::empty({num_trainable}, compute_options);
   flat.frozen = at::empty({num_frozen}, compute_options);
@@ -34,13 +37,14 @@ FlatBuffers allocate_flat(int64_t num_trainable, int64_t num_frozen, at::ScalarT
 }  // namespace
 
 StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num_stages,
-                             at::ScalarType compute_dtype, at::Device device) {
+                             at::ScalarType compute_dtype, at::Device device,
+                             const MappedWeights& mapped) {
   StageBuffers result;
   std::vector<std::pair<at::Tensor, at::Tensor>> copies;  // compute copy, master
   for (int64_t index = 0; index < num_stages; ++index) {
     int64_t num_trainable = 0, num_frozen = 0;
     for (const PlannedParameter& planned : plan) {
-      if (planned.stage != index) continue;
+      if (planned.stage != index || mapped.contains(planned.key)) continue;
       (planned.trainable ? num_trainable : num_frozen) += planned.numel();
     }
     const FlatBuffers flat = allocate_flat(num_trainable, num_frozen, compute_dtype, device);
@@ -52,6 +56,12 @@ StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num
         if (planned.stage != index || planned.trainable != trainable) continue;
         Parameter parameter{.name = planned.name, .shape = planned.shape};
         kernels::Weight weight;
+        if (const auto found = mapped.find(planned.key); found != mapped.end()) {
+          parameter.value = found->second;
+          result.weights[planned.key] = {parameter.value, {}};
+          stage.parameters.push_back(std::move(parameter));
+          continue;
+        }
         if (trainable) {
           parameter.value = view_at(flat.master, offset, planned);
           parameter.grad = view_at(flat.grads, offset, planned);

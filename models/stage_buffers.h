@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/ops.h"
+#include "models/mapped_weights.h"
 #include "models/model.h"
 #include "models/parameter_plan.h"
 
@@ -27,8 +28,10 @@ struct StageBuffers {
 // Allocates, for every stage, a float32 buffer and a gradient buffer of its trainable parameters, a
 // buffer of its frozen ones in `compute_dtype` and, unless that is float32, a compute copy of the
 // trainable ones. Contents are undefined but for the gradients, which are zero.
+// Frozen parameters in `mapped` take no buffer: their values are these tensors.
 StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num_stages,
-                             at::ScalarType compute_dtype, at::Device device);
+                             at::ScalarType compute_dtype, at::Device device,
+                             const MappedWeights& mapped = {});
 
 // One view over tensors that lie one after the other in the same storage, rows put together ([3, D]
 // and [2, D] give [5, D]); undefined when they don't.

@@ -105,5 +105,17 @@ TEST(Files, NamesThatLeaveTheirFolderAreUnsafe) {
   }
 }
 
+TEST(Files, ReadAtFillsFromAnyOffsetAndNeverReadsPastTheEnd) {
+  const TempFolder folder;
+  folder.write("a", "0123456789");
+  const ReadFile file(folder.path() / "a");
+  std::string text(4, ' ');
+  file.read_at(6, std::as_writable_bytes(std::span(text)));
+  EXPECT_EQ(text, "6789");
+  EXPECT_EQ(kind_of([&] { file.read_at(7, std::as_writable_bytes(std::span(text))); }),
+            ErrorKind::kIo);
+  EXPECT_EQ(kind_of([&] { ReadFile(folder.path() / "none"); }), ErrorKind::kMissingInput);
+}
+
 }  // namespace
 }  // namespace hone::core

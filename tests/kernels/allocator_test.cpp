@@ -39,6 +39,21 @@ TEST(Allocator, SmallAndEmptyTensorsWork) {
   EXPECT_EQ(allocator_stats().live_bytes, live);
 }
 
+TEST(Allocator, LazyZerosAreZeroBeginAtAHugePageAndCountAsNoBlock) {
+  const int64_t live = allocator_stats().live_bytes;
+  for (const int64_t numel : {int64_t{0}, int64_t{10}, (int64_t{1} << 20) + 3}) {
+    const at::Tensor zeros = lazy_zeros(numel);
+    EXPECT_EQ(zeros.numel(), numel);
+    EXPECT_EQ(zeros.count_nonzero().item<int64_t>(), 0);
+    zeros.add_(1.0);
+    EXPECT_EQ(zeros.sum().item<double>(), static_cast<double>(numel));
+    if (numel > (1 << 19)) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(zeros.data_ptr()) % (2 << 20), 0u);
+      EXPECT_EQ(allocator_stats().live_bytes, live);
+    }
+  }
+}
+
 TEST(Allocator, TheCacheIsBounded) {
   install_caching_allocator();
   release_cached_memory();

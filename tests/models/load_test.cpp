@@ -4,6 +4,7 @@
 
 #include "core/json.h"
 #include "models/spec/families.h"
+#include "models/stage_buffers.h"
 #include "tests/core/temp_folder.h"
 #include "tests/support/model_failure.h"
 #include "tests/support/model_run.h"
@@ -39,6 +40,48 @@ void expect_load_failure(const std::string& name, const Tensors& tensors,
   const core::TempFolder folder;
   write_model(folder, name, tensors);
   expect_failure([&] { load_model(folder.path(), {}); }, core::ErrorKind::kBadInput, parts);
+}
+
+TEST(Load, FrozenWeightsOfTheComputeDtypeStayInTheFileAndFusedOnesAreNeighbours) {
+  const Model model = load_model(golden_model("llama"), {});
+  const Tensors file = model_tensors("llama");
+  const std::string mlp = "model.layers.0.mlp.", attention = "model.layers.0.self_attn.";
+  const auto value = [&](const std::string& name) { return find_parameter(model, name).value; };
+  for (const Stage& stage : model.stages) {
+    for (const Parameter& parameter : stage.parameters) {
+      EXPECT_TRUE(at::equal(parameter.value, file.at(parameter.name))) << parameter.name;
+    }
+  }
+  const at::Tensor down = value(mlp + "down_proj.weight");
+  EXPECT_TRUE(down.is_alias_of(value(kEmbedding)));
+  EXPECT_TRUE(down.is_alias_of(value(mlp + "gate_proj.weight")));
+  for (const std::vector<std::string>& group :
+       {std::vector{attention + "q_proj", attention + "k_proj", attention + "v_proj"},
+        std::vector{mlp + "gate_proj", mlp + "up_proj"}}) {
+    std::vector<at::Tensor> parts;
+    for (const std::string& path : group) parts.push_back(value(path + ".weight"));
+    EXPECT_TRUE(adjacent_rows(parts).defined()) << group[0];
+  }
+}
+
+TEST(Load, WeightsOfAnotherDtypeAreConvertedIntoABuffer) {
+  const Model model = load_model(golden_model("llama"), {.compute_dtype = at::kBFloat16});
+  const Tensors file = model_tensors("llama");
+  for (const Stage& stage : model.stages) {
+    for (const Parameter& parameter : stage.parameters) {
+      EXPECT_TRUE(at::equal(parameter.value, file.at(parameter.name).to(at::kBFloat16)))
+          << parameter.name;
+    }
+  }
+}
+
+TEST(Load, AModelOutlivesTheNameOfItsFile) {
+  const core::TempFolder folder;
+  write_model(folder, "llama", model_tensors("llama"));
+  const Model model = load_model(folder.path(), {});
+  core::remove_tree(folder.path() / "model.safetensors");
+  EXPECT_TRUE(
+      at::equal(find_parameter(model, kEmbedding).value, model_tensors("llama").at(kEmbedding)));
 }
 
 TEST(Load, FullFineTuningTrainsEveryTensorOnceInOneFlatBufferAStage) {
