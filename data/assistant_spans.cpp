@@ -59,7 +59,9 @@ size_t header_end(const Tokenizer& tokenizer, const ChatRow& row, size_t index,
 // it.
 RenderedChat train_from_turn(const Tokenizer& tokenizer, const ChatRow& row, size_t index,
                              std::string text) {
-  const auto prompt = generation_prompt(tokenizer, row, index);
+  // A turn that another speaks begins with its content: no generation prompt asks for it.
+  const bool generated = row.messages[index]["role"] == "assistant" || row.num_prompt_messages >= 0;
+  const auto prompt = generated ? generation_prompt(tokenizer, row, index) : std::nullopt;
   const size_t begin = prompt && text.starts_with(*prompt)
                            ? prompt->size()
                            : header_end(tokenizer, row, index, text);
@@ -74,15 +76,66 @@ RenderedChat render_turn(const Tokenizer& tokenizer, const ChatRow& row, size_t 
   return train_from_turn(tokenizer, row, index, std::move(text));
 }
 
+bool is_trained(const ChatRow& row, size_t index) {
+  if (!row.train.empty() && row.train[index]) return *row.train[index];
+  return row.messages[index]["role"] == "assistant";
+}
+
+// Where the turn of message `index` ends in the text of the whole conversation.
+size_t turn_end(const Tokenizer& tokenizer, const ChatRow& row, size_t index,
+                const std::string& text) {
+  if (index + 1 == row.messages.size()) return text.size();
+  const std::string prefix =
+      tokenizer.render(first_messages(row.messages, index + 1), false, row.extra).text;
+  if (text.starts_with(prefix)) return prefix.size();
+  core::fail(core::ErrorKind::kBadInput,
+             {.what = "can't tell where message " + std::to_string(index) +
+                      " ends, which its neighbour's train or weight needs",
+              .hint = "the chat template writes a conversation that goes on differently from one "
+                      "that ends there"});
+}
+
+// Takes [begin, end) out of sorted spans.
+std::vector<Span> without(const std::vector<Span>& spans, Span cut) {
+  std::vector<Span> result;
+  for (const auto& [begin, end] : spans) {
+    if (begin < std::min(end, cut.first)) result.emplace_back(begin, std::min(end, cut.first));
+    if (std::max(begin, cut.second) < end) result.emplace_back(std::max(begin, cut.second), end);
+  }
+  return result;
+}
+
+// Takes out the turns that say false, and adds those that say true and are not trained yet.
+void follow_flags(const ChatRow& row, const Tokenizer& tokenizer, RenderedChat& chat) {
+  for (size_t i = 0; i < row.train.size(); ++i) {
+    if (!row.train[i]) continue;
+    const size_t end = turn_end(tokenizer, row, i, chat.text);
+    const size_t begin = i == 0 ? 0 : turn_end(tokenizer, row, i - 1, chat.text);
+    if (!*row.train[i]) {
+      chat.trained = without(chat.trained, {begin, end});
+      continue;
+    }
+    const bool touched = std::ranges::any_of(
+        chat.trained, [&](Span span) { return span.first < end && span.second > begin; });
+    if (touched) continue;
+    chat.trained.emplace_back(header_end(tokenizer, row, i, chat.text), end);
+    std::ranges::sort(chat.trained);
+  }
+}
+
 }  // namespace
 
 std::vector<RenderedChat> render_assistant_spans(const ChatRow& row, const Tokenizer& tokenizer) {
   Rendered whole = tokenizer.render(row.messages, false, row.extra);
-  if (whole.generation_spans) return {{std::move(whole.text), std::move(*whole.generation_spans)}};
+  if (whole.generation_spans) {
+    RenderedChat chat{std::move(whole.text), std::move(*whole.generation_spans)};
+    follow_flags(row, tokenizer, chat);
+    return {std::move(chat)};
+  }
   std::vector<RenderedChat> turns;
   bool stable = true;
   for (size_t i = 0; i < row.messages.size(); ++i) {
-    if (row.messages[i]["role"] != "assistant") continue;
+    if (!is_trained(row, i)) continue;
     turns.push_back(render_turn(tokenizer, row, i));
     stable = stable && whole.text.starts_with(turns.back().text);
   }
@@ -95,7 +148,17 @@ std::vector<RenderedChat> render_assistant_spans(const ChatRow& row, const Token
 RenderedChat render_completion_span(const ChatRow& row, const Tokenizer& tokenizer) {
   const auto index = static_cast<size_t>(row.num_prompt_messages);
   std::string text = tokenizer.render(row.messages, false, row.extra).text;
-  return train_from_turn(tokenizer, row, index, std::move(text));
+  RenderedChat chat = train_from_turn(tokenizer, row, index, std::move(text));
+  follow_flags(row, tokenizer, chat);
+  return chat;
+}
+
+RenderedChat render_whole(const ChatRow& row, const Tokenizer& tokenizer) {
+  std::string text = tokenizer.render(row.messages, false, row.extra).text;
+  const Span all{0, text.size()};
+  RenderedChat chat{std::move(text), {all}};
+  follow_flags(row, tokenizer, chat);
+  return chat;
 }
 
 }  // namespace hone::data

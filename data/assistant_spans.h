@@ -28,4 +28,11 @@ std::vector<RenderedChat> render_assistant_spans(const ChatRow& row, const Token
 // The whole conversation with everything after the prompt messages trained.
 RenderedChat render_completion_span(const ChatRow& row, const Tokenizer& tokenizer);
 
+// The whole conversation, all of it trained.
+RenderedChat render_whole(const ChatRow& row, const Tokenizer& tokenizer);
+
+// All three follow row.train: a turn that says false is not trained, headers included; one that
+// says true is trained from where its content begins, whoever speaks. Where turns lie is told by
+// rendering prefixes of the conversation; throws kBadInput when the template does not keep them.
+
 }  // namespace hone::data

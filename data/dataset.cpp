@@ -19,7 +19,7 @@ using core::ErrorKind;
 using core::Json;
 namespace {
 
-constexpr int kKeyVersion = 1;
+constexpr int kKeyVersion = 2;
 
 // Held by the one process that builds; others wait for it in the constructor.
 class BuildLock {
@@ -67,7 +67,8 @@ std::string cache_key(const std::vector<DatasetSource>& sources,
                     {"assistant_only_loss", options.assistant_only_loss},
                     {"completion_only_loss", options.completion_only_loss},
                     {"system_prompt", options.system_prompt},
-                    {"on_bad_row", static_cast<int>(options.on_bad_row)}};
+                    {"on_bad_row", static_cast<int>(options.on_bad_row)},
+                    {"deduplicate", options.deduplicate}};
   return core::sha256_hex(key.dump());
 }
 

@@ -35,6 +35,7 @@ struct DatasetOptions {
   bool completion_only_loss = true;  // prompt_completion, alpaca: train the completion only
   std::string system_prompt;         // put before conversations that have no system turn
   BadRowPolicy on_bad_row = BadRowPolicy::kError;
+  bool deduplicate = false;  // of equal rows, whatever source they come from, only the first stays
 };
 
 struct DatasetTotals {
@@ -46,6 +47,9 @@ struct DatasetTotals {
   int64_t num_untrained_rows = 0;  // rows whose labels are all masked; kept out of training
   // Conversations made into one row an assistant turn, because the chat template rewrites history.
   int64_t num_split_rows = 0;
+  int64_t num_duplicate_rows = 0;  // left out by `deduplicate`
+
+  void add(const DatasetTotals& other);
 };
 
 // One tokenized row of a cache. `trained[i]` is nonzero where token i is a training target.
@@ -63,7 +67,13 @@ class TokenCache {
   int64_t num_row_tokens(int64_t index) const;  // O(1), touches offsets only
   int64_t num_row_trained(
       int64_t index) const;  // labels the row yields (a row's first token is never a label)
+  std::span<const uint64_t> kept_rows() const;  // the rows with a label, in order
   const DatasetTotals& totals() const;
+  // Of each source in turn. A source's rows lie together, in the order of the sources.
+  const std::vector<DatasetTotals>& source_totals() const;
+  int64_t num_sources() const;
+  int64_t source_begin(int64_t source) const;  // its first row; num_rows() for num_sources()
+  int64_t source_of(int64_t row) const;
   const std::string& key() const;  // SHA-256 of content, tokenizer, template and options
 
  private:

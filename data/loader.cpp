@@ -3,28 +3,35 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "data/epoch_rows.h"
 #include "data/packing.h"
 
 namespace hone::data {
 namespace {
 
 constexpr int64_t kWindowRows = 1024;
+constexpr size_t kWindowsKept = 8;
 // Keeps the draws for packs apart from those for rows, whose stream is the epoch.
 constexpr uint32_t kPackStream = 0x80000000;
 
-// The positions of one epoch: position p is rows[starts[p] .. starts[p + 1]).
-struct EpochPlan {
-  std::vector<int64_t> rows;
-  std::vector<int64_t> starts = {0};
-  int64_t num_positions() const { return static_cast<int64_t>(starts.size()) - 1; }
-};
+// The rows that share a position: a pack, or one row.
+using Position = std::vector<int64_t>;
+
+// How many positions an epoch has before each of its windows (a last one: in all).
+using WindowStarts = std::vector<int64_t>;
 
 struct StepPlace {
   int64_t epoch = 0, step_in_epoch = 0;
+};
+
+struct PositionRange {
+  int64_t epoch = 0, begin = 0, end = 0;
 };
 
 }  // namespace
@@ -32,25 +39,26 @@ struct StepPlace {
 struct Loader::Impl {
   TokenCache cache;
   LoaderOptions options;
-  std::vector<int64_t> kept;  // rows with at least one label
+  std::optional<EpochRows> order;
   std::mutex mutex;
-  std::map<int64_t, std::shared_ptr<const EpochPlan>> plans;  // the epochs used last
-  std::vector<int64_t> steps_before = {0};                    // steps of all epochs before this one
+  std::map<int64_t, std::shared_ptr<const WindowStarts>> starts;  // of the epochs used last
+  std::map<std::pair<int64_t, int64_t>, std::shared_ptr<const std::vector<Position>>>
+      windows;                              // of (epoch, window), those used last
+  std::vector<int64_t> steps_before = {0};  // steps of all epochs before this one
 
   int64_t positions_per_step() const {
     return options.micro_batch_size * options.gradient_accumulation_steps;
   }
 
   int64_t row_at(int64_t epoch, int64_t index) const {
-    const uint64_t count = kept.size();
-    if (!options.shuffle) return kept[static_cast<size_t>(index)];
-    const auto stream = static_cast<uint32_t>(epoch) & ~kPackStream;
-    return kept[core::random_permutation(options.seed, core::RngSite::kDataOrder, stream, count,
-                                         static_cast<uint64_t>(index))];
+    return static_cast<int64_t>(
+        cache.kept_rows()[static_cast<size_t>(order->row_at(epoch, index))]);
   }
 
-  void add_window(int64_t epoch, int64_t begin, EpochPlan& plan) const {
-    const int64_t end = std::min<int64_t>(begin + kWindowRows, static_cast<int64_t>(kept.size()));
+  // The packs of window `window`: rows window * kWindowRows and on of the epoch's order.
+  std::vector<Position> make_window(int64_t epoch, int64_t window) const {
+    const int64_t begin = window * kWindowRows;
+    const int64_t end = std::min<int64_t>(begin + kWindowRows, order->size());
     std::vector<int64_t> rows, lengths;
     for (int64_t i = begin; i < end; ++i) {
       rows.push_back(row_at(epoch, i));
@@ -59,71 +67,88 @@ struct Loader::Impl {
     const auto packs = pack_best_fit(lengths, options.max_length);
     // Packs come out of the packing longest row first; their order must not tell their content.
     const uint64_t window_seed = options.seed ^ (static_cast<uint64_t>(epoch) << 32);
-    const auto stream = kPackStream | static_cast<uint32_t>(begin / kWindowRows);
+    const auto stream = kPackStream | static_cast<uint32_t>(window);
+    std::vector<Position> positions(packs.size());
     for (uint64_t p = 0; p < packs.size(); ++p) {
       const uint64_t chosen = options.shuffle
                                   ? core::random_permutation(window_seed, core::RngSite::kDataOrder,
                                                              stream, packs.size(), p)
                                   : p;
-      for (const uint32_t index : packs[chosen]) plan.rows.push_back(rows[index]);
-      plan.starts.push_back(static_cast<int64_t>(plan.rows.size()));
+      for (const uint32_t index : packs[chosen]) positions[p].push_back(rows[index]);
     }
+    return positions;
   }
 
-  std::shared_ptr<const EpochPlan> make_plan(int64_t epoch) const {
-    auto plan = std::make_shared<EpochPlan>();
-    const auto count = static_cast<int64_t>(kept.size());
-    if (options.packing) {
-      for (int64_t begin = 0; begin < count; begin += kWindowRows) add_window(epoch, begin, *plan);
-    } else {
-      for (int64_t i = 0; i < count; ++i) {
-        plan->rows.push_back(row_at(epoch, i));
-        plan->starts.push_back(i + 1);
-      }
+  std::shared_ptr<const std::vector<Position>> window_locked(int64_t epoch, int64_t window) {
+    auto& entry = windows[{epoch, window}];
+    if (!entry) entry = std::make_shared<const std::vector<Position>>(make_window(epoch, window));
+    auto result = entry;
+    // The oldest goes, or what was asked for again from before it.
+    while (windows.size() > kWindowsKept) {
+      const auto oldest = windows.begin();
+      windows.erase(oldest->second == result ? std::prev(windows.end()) : oldest);
     }
-    return plan;
-  }
-
-  std::shared_ptr<const EpochPlan> plan_locked(int64_t epoch) {
-    auto& plan = plans[epoch];
-    if (!plan) plan = make_plan(epoch);
-    auto result = plan;
-    while (plans.size() > 3)
-      plans.erase(plans.begin()->first == epoch ? std::prev(plans.end()) : plans.begin());
     return result;
   }
 
-  std::shared_ptr<const EpochPlan> plan(int64_t epoch) {
-    std::lock_guard lock(mutex);
-    return plan_locked(epoch);
+  const WindowStarts& starts_locked(int64_t epoch) {
+    auto& entry = starts[epoch];
+    if (!entry) {
+      auto counted = std::make_shared<WindowStarts>(1, 0);
+      const int64_t num_windows = (order->size() + kWindowRows - 1) / kWindowRows;
+      for (int64_t w = 0; w < num_windows; ++w) {
+        counted->push_back(counted->back() + static_cast<int64_t>(make_window(epoch, w).size()));
+      }
+      entry = std::move(counted);
+    }
+    const auto& result = *entry;
+    while (starts.size() > 3) {
+      starts.erase(starts.begin()->first == epoch ? std::prev(starts.end()) : starts.begin());
+    }
+    return result;
   }
 
-  int64_t num_steps(const EpochPlan& plan) const {
-    return (plan.num_positions() + positions_per_step() - 1) / positions_per_step();
+  int64_t num_positions_locked(int64_t epoch) {
+    return options.packing ? starts_locked(epoch).back() : order->size();
+  }
+
+  int64_t num_positions(int64_t epoch) {
+    std::lock_guard lock(mutex);
+    return num_positions_locked(epoch);
+  }
+
+  Position position(int64_t epoch, int64_t index) {
+    if (!options.packing) return {row_at(epoch, index)};
+    std::lock_guard lock(mutex);
+    const WindowStarts& before = starts_locked(epoch);
+    const auto window = std::ranges::upper_bound(before, index) - before.begin() - 1;
+    const int64_t first = before[static_cast<size_t>(window)];
+    return (*window_locked(epoch, window))[static_cast<size_t>(index - first)];
+  }
+
+  int64_t num_steps(int64_t positions) const {
+    return (positions + positions_per_step() - 1) / positions_per_step();
   }
 
   StepPlace place_of(int64_t step) {
     std::lock_guard lock(mutex);
     while (steps_before.back() <= step) {
       const auto epoch = static_cast<int64_t>(steps_before.size()) - 1;
-      steps_before.push_back(steps_before.back() + num_steps(*plan_locked(epoch)));
+      steps_before.push_back(steps_before.back() + num_steps(num_positions_locked(epoch)));
     }
     const auto after = std::upper_bound(steps_before.begin(), steps_before.end(), step);
     const int64_t epoch = after - steps_before.begin() - 1;
     return {epoch, step - steps_before[static_cast<size_t>(epoch)]};
   }
+
+  PositionRange step_range(int64_t step) {
+    const StepPlace place = place_of(step);
+    const int64_t begin = place.step_in_epoch * positions_per_step();
+    return {place.epoch, begin, std::min(begin + positions_per_step(), num_positions(place.epoch))};
+  }
 };
 
 namespace {
-
-struct PositionRange {
-  int64_t begin = 0, end = 0;
-};
-
-PositionRange step_range(const EpochPlan& plan, int64_t step_in_epoch, int64_t per_step) {
-  const int64_t begin = step_in_epoch * per_step;
-  return {begin, std::min(begin + per_step, plan.num_positions())};
-}
 
 void append_document(const TokenCache& cache, int64_t row_index, MicroBatch& batch) {
   const TokenRow row = cache.row(row_index);
@@ -137,6 +162,7 @@ void append_document(const TokenCache& cache, int64_t row_index, MicroBatch& bat
   }
   batch.cu_doc_lens.push_back(static_cast<int32_t>(batch.input_ids.size()));
   batch.sample_ids.push_back(row_index);
+  batch.source_ids.push_back(static_cast<int32_t>(cache.source_of(row_index)));
 }
 
 void check(const LoaderOptions& options) {
@@ -149,39 +175,45 @@ void check(const LoaderOptions& options) {
 
 Loader::Loader(TokenCache cache, LoaderOptions options) : impl_(std::make_shared<Impl>()) {
   check(options);
-  impl_->options = options;
-  for (int64_t row = 0; row < cache.num_rows(); ++row) {
-    if (cache.num_row_trained(row) == 0) continue;
-    if (cache.num_row_tokens(row) > options.max_length) {
+  const auto kept = cache.kept_rows();
+  if (kept.empty()) {
+    core::fail(core::ErrorKind::kBadInput, {.what = "no row of the dataset has a trained token"});
+  }
+  for (const uint64_t row : kept) {
+    if (cache.num_row_tokens(static_cast<int64_t>(row)) > options.max_length) {
       core::fail(core::ErrorKind::kInternal,
                  {.what = "loader: a row of the cache is longer than max_length"});
     }
-    impl_->kept.push_back(row);
   }
-  if (impl_->kept.empty()) {
-    core::fail(core::ErrorKind::kBadInput, {.what = "no row of the dataset has a trained token"});
+  std::vector<int64_t> source_rows;
+  for (int64_t s = 0; s < cache.num_sources(); ++s) {
+    const auto begin = std::ranges::lower_bound(kept, static_cast<uint64_t>(cache.source_begin(s)));
+    const auto end =
+        std::ranges::lower_bound(kept, static_cast<uint64_t>(cache.source_begin(s + 1)));
+    source_rows.push_back(end - begin);
   }
+  impl_->order.emplace(std::move(source_rows), options.weights, options.shuffle, options.seed);
+  impl_->options = std::move(options);
   impl_->cache = std::move(cache);
 }
 
 int64_t Loader::num_steps_per_epoch(int64_t epoch) const {
-  return impl_->num_steps(*impl_->plan(epoch));
+  return impl_->num_steps(impl_->num_positions(epoch));
 }
 
-int64_t Loader::num_positions(int64_t epoch) const { return impl_->plan(epoch)->num_positions(); }
+int64_t Loader::num_positions(int64_t epoch) const { return impl_->num_positions(epoch); }
+int64_t Loader::num_sources() const { return impl_->cache.num_sources(); }
+int64_t Loader::num_draws(int64_t source) const { return impl_->order->num_draws(source); }
+int64_t Loader::num_source_rows(int64_t source) const { return impl_->order->num_rows(source); }
 
 int64_t Loader::num_micro_batches(int64_t step) const {
-  const StepPlace place = impl_->place_of(step);
-  const auto plan = impl_->plan(place.epoch);
-  const PositionRange range = step_range(*plan, place.step_in_epoch, impl_->positions_per_step());
+  const PositionRange range = impl_->step_range(step);
   const int64_t size = impl_->options.micro_batch_size;
   return (range.end - range.begin + size - 1) / size;
 }
 
 MicroBatch Loader::micro_batch(int64_t step, int64_t index) const {
-  const StepPlace place = impl_->place_of(step);
-  const auto plan = impl_->plan(place.epoch);
-  const PositionRange range = step_range(*plan, place.step_in_epoch, impl_->positions_per_step());
+  const PositionRange range = impl_->step_range(step);
   const int64_t size = impl_->options.micro_batch_size;
   const int64_t begin = range.begin + index * size, end = std::min(begin + size, range.end);
   if (index < 0 || begin >= range.end) {
@@ -189,22 +221,20 @@ MicroBatch Loader::micro_batch(int64_t step, int64_t index) const {
   }
   MicroBatch batch;
   batch.cu_doc_lens.push_back(0);
-  const int64_t first = plan->starts[static_cast<size_t>(begin)],
-                last = plan->starts[static_cast<size_t>(end)];
-  for (int64_t i = first; i < last; ++i)
-    append_document(impl_->cache, plan->rows[static_cast<size_t>(i)], batch);
+  for (int64_t p = begin; p < end; ++p) {
+    for (const int64_t row : impl_->position(range.epoch, p))
+      append_document(impl_->cache, row, batch);
+  }
   return batch;
 }
 
 int64_t Loader::num_trained_tokens(int64_t step) const {
-  const StepPlace place = impl_->place_of(step);
-  const auto plan = impl_->plan(place.epoch);
-  const PositionRange range = step_range(*plan, place.step_in_epoch, impl_->positions_per_step());
+  const PositionRange range = impl_->step_range(step);
   int64_t sum = 0;
-  const int64_t first = plan->starts[static_cast<size_t>(range.begin)];
-  const int64_t last = plan->starts[static_cast<size_t>(range.end)];
-  for (int64_t i = first; i < last; ++i)
-    sum += impl_->cache.num_row_trained(plan->rows[static_cast<size_t>(i)]);
+  for (int64_t p = range.begin; p < range.end; ++p) {
+    for (const int64_t row : impl_->position(range.epoch, p))
+      sum += impl_->cache.num_row_trained(row);
+  }
   return sum;
 }
 

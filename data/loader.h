@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "data/dataset.h"
 #include "data/micro_batch.h"
@@ -17,8 +18,12 @@ struct LoaderOptions {
   int64_t gradient_accumulation_steps = 1;  // micro-batches a step, over all data-parallel ranks
   bool shuffle = true;
   uint64_t seed = 42;
+  std::vector<double> weights;  // of the cache's sources, all positive; empty: no mixing by weight
 };
 
+// Which rows an epoch draws, and in which order, is data/epoch_rows.h's. Nothing here grows with
+// the rows: 8 bytes a window of packing are kept.
+//
 // Position p (a global count of packs, or of rows without packing) is epoch p /
 // packs_per_epoch(epoch) ... A step takes micro_batch_size * gradient_accumulation_steps positions;
 // the last step of an epoch may take fewer, none is dropped. Packing works on fixed windows of the
@@ -37,6 +42,10 @@ class Loader {
   double epoch_of_step(int64_t step) const;  // 1.25 = a quarter into the second epoch
   // Packs of an epoch (rows without packing): what a step counts.
   int64_t num_positions(int64_t epoch) const;
+  int64_t num_sources() const;
+  // Rows drawn from a source in an epoch, and how many it has to draw from.
+  int64_t num_draws(int64_t source) const;
+  int64_t num_source_rows(int64_t source) const;
 
  private:
   struct Impl;

@@ -76,7 +76,19 @@ Json normal_messages(const Json& value, const std::string& column) {
   return result;
 }
 
-// TRL's side columns: tools (a list, or its JSON text) and chat_template_kwargs.
+// A list of objects, or its JSON text, as datasets with one schema for all rows must keep it.
+Json list_of_objects(const Json& value, const std::string& column) {
+  Json list = value.is_string() ? core::parse_json(value.get<std::string>(), column) : value;
+  if (!list.is_array()) bad_row("column \"" + column + "\"", list.type_name(), "a list of objects");
+  for (const Json& item : list) {
+    if (!item.is_object())
+      bad_row("column \"" + column + "\": an element", item.type_name(), "an object");
+  }
+  return list;
+}
+
+// What goes to the template beside the messages, as in TRL and transformers: tools, documents and
+// chat_template_kwargs.
 Json template_extra(const Columns& columns) {
   Json extra = Json::object();
   if (const Json* more = columns.find("chat_template_kwargs")) {
@@ -85,11 +97,45 @@ Json template_extra(const Columns& columns) {
     extra = *more;
   }
   if (const Json* tools = columns.find("tools")) {
-    Json list = tools->is_string() ? core::parse_json(tools->get<std::string>(), "tools") : *tools;
-    if (!list.is_array()) bad_row("column \"tools\"", list.type_name(), "a list of tools");
+    Json list = list_of_objects(*tools, columns.file_name("tools"));
     if (!list.empty()) extra["tools"] = std::move(list);
   }
+  if (const Json* documents = columns.find("documents")) {
+    extra["documents"] = list_of_objects(*documents, columns.file_name("documents"));
+  }
   return extra;
+}
+
+// Takes `train: true|false` (axolotl) and `weight: 0|1` (OpenAI) out of a turn, which the template
+// never sees.
+std::optional<bool> take_train_flag(Json& turn, const std::string& place) {
+  std::optional<bool> flag;
+  if (const auto train = turn.find("train"); train != turn.end() && !train->is_null()) {
+    if (!train->is_boolean()) bad_row(place + ": train", train->dump(), "true or false");
+    flag = train->get<bool>();
+  }
+  if (const auto weight = turn.find("weight"); weight != turn.end() && !weight->is_null()) {
+    const bool known = weight->is_number() && (*weight == 0 || *weight == 1);
+    if (!known) bad_row(place + ": weight", weight->dump(), "0 or 1");
+    const bool trained = *weight == 1;
+    if (flag && *flag != trained)
+      bad_row(place + ": train and weight disagree",
+              "train " + std::string(*flag ? "true" : "false") + ", weight " + weight->dump());
+    flag = trained;
+  }
+  turn.erase("train");
+  turn.erase("weight");
+  return flag;
+}
+
+void take_train_flags(ChatRow& row, const std::string& column) {
+  std::vector<std::optional<bool>> flags;
+  bool any = false;
+  for (size_t i = 0; i < row.messages.size(); ++i) {
+    flags.push_back(take_train_flag(row.messages[i], column + "[" + std::to_string(i) + "]"));
+    any = any || flags.back().has_value();
+  }
+  if (any) row.train = std::move(flags);
 }
 
 struct RoleName {
@@ -128,7 +174,11 @@ Json sharegpt_messages(const Columns& columns) {
     }
     if (!role)
       bad_row(place + ": unknown speaker", "\"" + from + "\"", "human, gpt, system, tool, ...");
-    messages.push_back({{"role", role->ours}, {"content", turn["value"]}});
+    Json message = {{"role", role->ours}, {"content", turn["value"]}};
+    for (const char* flag : {"train", "weight"}) {
+      if (turn.contains(flag)) message[flag] = turn[flag];
+    }
+    messages.push_back(std::move(message));
   }
   return messages;
 }
@@ -189,6 +239,7 @@ void add_system_prompt(ChatRow& row, const std::string& system_prompt) {
   for (Json& message : row.messages) messages.push_back(std::move(message));
   row.messages = std::move(messages);
   if (row.num_prompt_messages >= 0) ++row.num_prompt_messages;
+  if (!row.train.empty()) row.train.insert(row.train.begin(), std::nullopt);
 }
 
 }  // namespace
@@ -217,7 +268,10 @@ Row parse_row(std::string_view text, const DatasetSource& source, const DatasetO
       row = TextRow{"", columns.need_text("text")};
       break;
   }
-  if (auto* chat = std::get_if<ChatRow>(&row)) add_system_prompt(*chat, options.system_prompt);
+  if (auto* chat = std::get_if<ChatRow>(&row)) {
+    take_train_flags(*chat, "messages");
+    add_system_prompt(*chat, options.system_prompt);
+  }
   return row;
 }
 

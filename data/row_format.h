@@ -1,9 +1,11 @@
 // One row of a data file as one of the shapes that can be tokenized, whatever format it came in.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "core/json.h"
 #include "data/dataset.h"
@@ -16,6 +18,9 @@ struct ChatRow {
   core::Json messages;  // array of {role, content, ...}
   core::Json extra;     // tools and the template's other variables
   int64_t num_prompt_messages = -1;
+  // What the data says of each message (its `train` or `weight`): trained, not trained, or nothing.
+  // Empty: it says nothing of any.
+  std::vector<std::optional<bool>> train;
 };
 
 // Plain text; `prompt` is empty in `text` rows. The end-of-sequence token is not yet there.

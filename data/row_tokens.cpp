@@ -48,8 +48,7 @@ std::vector<MaskedTokens> tokenize_chat(const ChatRow& row, const DatasetOptions
       result.push_back(mask_chat(chat, tokenizer));
     }
   } else {
-    const std::string text = tokenizer.render(row.messages, false, row.extra).text;
-    result.push_back(mask_chat({text, {{0, text.size()}}}, tokenizer));
+    result.push_back(mask_chat(render_whole(row, tokenizer), tokenizer));
   }
   return result;
 }

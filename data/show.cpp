@@ -31,6 +31,23 @@ std::string run_text(const TokenRow& row, size_t begin, size_t end, const std::s
                           false);
 }
 
+// "dataset chat: 1,000 rows, 52,000 tokens, 40,000 trained; an epoch draws 500 (0.50 x its rows)".
+std::string render_sources(const TokenCache& cache, const Loader& loader,
+                           const std::vector<std::string>& names) {
+  std::string result;
+  for (size_t s = 0; s < names.size(); ++s) {
+    const DatasetTotals& t = cache.source_totals()[s];
+    const auto source = static_cast<int64_t>(s);
+    const int64_t draws = loader.num_draws(source), rows = loader.num_source_rows(source);
+    result += "dataset " + names[s] + ": " + count(t.num_rows) + " rows, " + count(t.num_tokens) +
+              " tokens, " + count(t.num_trained_tokens) + " trained; an epoch draws " +
+              count(draws);
+    if (draws != rows) result += " (" + percent(draws, rows) + " of its rows)";
+    result += "\n";
+  }
+  return result;
+}
+
 std::string render_row(const TokenRow& row, const Tokenizer& tokenizer, bool color) {
   std::string result, before;
   size_t begin = 0;
@@ -65,10 +82,13 @@ std::string render_rows(const TokenCache& cache, const Tokenizer& tokenizer,
   return result;
 }
 
-std::string render_totals(const TokenCache& cache, const LoaderOptions& options) {
+std::string render_totals(const TokenCache& cache, const LoaderOptions& options,
+                          const std::vector<std::string>& names) {
   const DatasetTotals& t = cache.totals();
   std::string result = "rows       " + count(t.num_rows) + "\n";
   if (t.num_bad_rows > 0) result += "skipped    " + count(t.num_bad_rows) + " bad rows\n";
+  if (t.num_duplicate_rows > 0)
+    result += "duplicates " + count(t.num_duplicate_rows) + " rows, left out\n";
   if (t.num_split_rows > 0)
     result += "split      " + count(t.num_split_rows) + " conversations, one row a turn\n";
   if (t.num_untrained_rows > 0)
@@ -80,14 +100,16 @@ std::string render_totals(const TokenCache& cache, const LoaderOptions& options)
             count(t.num_truncated_tokens) + " tokens lost\n";
   const Loader loader(cache, options);
   const int64_t positions = loader.num_positions(0);
-  if (options.packing) {
+  // What a mix by weights draws differs from epoch to epoch: its packs say nothing of the rows.
+  if (options.packing && options.weights.empty()) {
     int64_t fed = 0;
-    for (int64_t i = 0; i < cache.num_rows(); ++i)
-      fed += cache.num_row_trained(i) > 0 ? cache.num_row_tokens(i) : 0;
+    for (const uint64_t row : cache.kept_rows())
+      fed += cache.num_row_tokens(static_cast<int64_t>(row));
     result += "packs      " + count(positions) + " of " + count(options.max_length) + " tokens, " +
               percent(fed, positions * options.max_length) + " filled\n";
   }
   result += "steps      " + count(loader.num_steps_per_epoch(0)) + " an epoch\n";
+  if (names.size() > 1) result += render_sources(cache, loader, names);
   return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "data/dataset.h"
 #include "data/loader.h"
@@ -19,7 +20,9 @@ struct ShowOptions {
 std::string render_rows(const TokenCache& cache, const Tokenizer& tokenizer,
                         const ShowOptions& options);
 
-// Rows, tokens, trained share, truncation, and how well the packs of the first epoch are filled.
-std::string render_totals(const TokenCache& cache, const LoaderOptions& options);
+// Rows, tokens, trained share, truncation, how well the packs of the first epoch are filled, and
+// for several datasets a line each, by `names`.
+std::string render_totals(const TokenCache& cache, const LoaderOptions& options,
+                          const std::vector<std::string>& names = {});
 
 }  // namespace hone::data

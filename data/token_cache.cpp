@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -15,7 +16,7 @@ using core::ErrorKind;
 using core::Json;
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 Json totals_to_json(const DatasetTotals& t) {
   return {{"num_rows", t.num_rows},
@@ -25,7 +26,8 @@ Json totals_to_json(const DatasetTotals& t) {
           {"num_truncated_rows", t.num_truncated_rows},
           {"num_truncated_tokens", t.num_truncated_tokens},
           {"num_untrained_rows", t.num_untrained_rows},
-          {"num_split_rows", t.num_split_rows}};
+          {"num_split_rows", t.num_split_rows},
+          {"num_duplicate_rows", t.num_duplicate_rows}};
 }
 
 DatasetTotals totals_from_json(const Json& json) {
@@ -38,10 +40,23 @@ DatasetTotals totals_from_json(const Json& json) {
   t.num_truncated_tokens = json.at("num_truncated_tokens");
   t.num_untrained_rows = json.at("num_untrained_rows");
   t.num_split_rows = json.at("num_split_rows");
+  t.num_duplicate_rows = json.at("num_duplicate_rows");
   return t;
 }
 
 }  // namespace
+
+void DatasetTotals::add(const DatasetTotals& other) {
+  num_rows += other.num_rows;
+  num_bad_rows += other.num_bad_rows;
+  num_tokens += other.num_tokens;
+  num_trained_tokens += other.num_trained_tokens;
+  num_truncated_rows += other.num_truncated_rows;
+  num_truncated_tokens += other.num_truncated_tokens;
+  num_untrained_rows += other.num_untrained_rows;
+  num_split_rows += other.num_split_rows;
+  num_duplicate_rows += other.num_duplicate_rows;
+}
 
 TokenCacheWriter::TokenCacheWriter(const fs::path& final_folder, std::string key)
     : final_folder_(final_folder),
@@ -51,6 +66,10 @@ TokenCacheWriter::TokenCacheWriter(const fs::path& final_folder, std::string key
   core::make_folders(staging_);
   ids_ = create("ids.bin");
   trained_ = create("trained.bin");
+  offsets_ = create("offsets.bin");
+  labels_ = create("labels.bin");
+  kept_ = create("kept.bin");
+  write(offsets_, &num_tokens_, sizeof(uint64_t), 1, "offsets.bin");
 }
 
 TokenCacheWriter::~TokenCacheWriter() {
@@ -74,31 +93,37 @@ void TokenCacheWriter::write(const File& file, const void* data, size_t size, si
 void TokenCacheWriter::append(const MaskedTokens& row) {
   write(ids_, row.ids.data(), sizeof(int32_t), row.ids.size(), "ids.bin");
   write(trained_, row.trained.data(), 1, row.trained.size(), "trained.bin");
-  offsets_.push_back(offsets_.back() + row.ids.size());
+  num_tokens_ += row.ids.size();
   uint32_t num_labels = 0;
   for (size_t i = 1; i < row.trained.size(); ++i) num_labels += row.trained[i];
-  labels_.push_back(num_labels);
+  write(offsets_, &num_tokens_, sizeof(uint64_t), 1, "offsets.bin");
+  write(labels_, &num_labels, sizeof(uint32_t), 1, "labels.bin");
+  if (num_labels > 0) write(kept_, &num_rows_, sizeof(uint64_t), 1, "kept.bin");
+  ++num_rows_;
 }
 
-void TokenCacheWriter::finish(const DatasetTotals& totals) {
-  File offsets = create("offsets.bin"), labels = create("labels.bin");
-  write(offsets, offsets_.data(), sizeof(uint64_t), offsets_.size(), "offsets.bin");
-  write(labels, labels_.data(), sizeof(uint32_t), labels_.size(), "labels.bin");
-  for (const File* file : {&ids_, &trained_, &offsets, &labels}) {
+void TokenCacheWriter::finish(const DatasetTotals& totals) { finish(std::vector{totals}); }
+
+void TokenCacheWriter::finish(const std::vector<DatasetTotals>& totals) {
+  for (const File* file : {&ids_, &trained_, &offsets_, &labels_, &kept_}) {
     if (std::fflush(file->get()) != 0) core::fail_errno("can't write", staging_.string(), errno);
   }
-  for (const char* name : {"ids.bin", "trained.bin", "offsets.bin", "labels.bin"})
+  for (const char* name : {"ids.bin", "trained.bin", "offsets.bin", "labels.bin", "kept.bin"})
     core::fsync_file(staging_ / name);
-  const Json meta = {{"version", kVersion}, {"key", key_}, {"totals", totals_to_json(totals)}};
+  Json sources = Json::array();
+  for (const DatasetTotals& source : totals) sources.push_back(totals_to_json(source));
+  const Json meta = {{"version", kVersion}, {"key", key_}, {"sources", std::move(sources)}};
   core::write_file_atomic(staging_ / "meta.json", core::dump_json(meta));
   core::remove_tree(final_folder_);
   core::rename_durable(staging_, final_folder_);
 }
 
 struct TokenCache::Impl {
-  core::MappedFile ids, trained, offsets, labels;
+  core::MappedFile ids, trained, offsets, labels, kept;
   std::string key;
   DatasetTotals totals;
+  std::vector<DatasetTotals> source_totals;
+  std::vector<int64_t> source_begins = {0};
 
   template <typename T>
   static std::span<const T> view(const core::MappedFile& file) {
@@ -118,7 +143,11 @@ TokenCache TokenCache::open(const fs::path& folder) {
   try {
     if (meta.at("version") != kVersion) damaged("unknown version");
     impl->key = meta.at("key");
-    impl->totals = totals_from_json(meta.at("totals"));
+    for (const Json& source : meta.at("sources")) {
+      impl->source_totals.push_back(totals_from_json(source));
+      impl->totals.add(impl->source_totals.back());
+      impl->source_begins.push_back(impl->totals.num_rows);
+    }
   } catch (const Json::exception& e) {
     damaged(std::string("meta.json: ") + e.what());
   }
@@ -126,6 +155,7 @@ TokenCache TokenCache::open(const fs::path& folder) {
   impl->trained = core::MappedFile(folder / "trained.bin");
   impl->offsets = core::MappedFile(folder / "offsets.bin");
   impl->labels = core::MappedFile(folder / "labels.bin");
+  impl->kept = core::MappedFile(folder / "kept.bin");
   const auto num_rows = static_cast<size_t>(impl->totals.num_rows);
   const auto num_tokens = static_cast<size_t>(impl->totals.num_tokens);
   if (impl->offsets.bytes().size() != (num_rows + 1) * sizeof(uint64_t))
@@ -133,6 +163,8 @@ TokenCache TokenCache::open(const fs::path& folder) {
   if (impl->labels.bytes().size() != num_rows * sizeof(uint32_t)) damaged("size of labels.bin");
   if (impl->ids.bytes().size() != num_tokens * sizeof(int32_t)) damaged("size of ids.bin");
   if (impl->trained.bytes().size() != num_tokens) damaged("size of trained.bin");
+  const auto kept = Impl::view<uint64_t>(impl->kept);
+  if (kept.size() > num_rows || (!kept.empty() && kept.back() >= num_rows)) damaged("kept.bin");
   const auto offsets = Impl::view<uint64_t>(impl->offsets);
   for (size_t i = 0; i < num_rows; ++i) {
     if (offsets[i] > offsets[i + 1]) damaged("offsets.bin is not sorted");
@@ -159,7 +191,24 @@ int64_t TokenCache::num_row_trained(int64_t index) const {
   return Impl::view<uint32_t>(impl_->labels)[static_cast<size_t>(index)];
 }
 
+std::span<const uint64_t> TokenCache::kept_rows() const {
+  return Impl::view<uint64_t>(impl_->kept);
+}
+
 const DatasetTotals& TokenCache::totals() const { return impl_->totals; }
+const std::vector<DatasetTotals>& TokenCache::source_totals() const { return impl_->source_totals; }
+int64_t TokenCache::num_sources() const {
+  return static_cast<int64_t>(impl_->source_totals.size());
+}
+int64_t TokenCache::source_begin(int64_t source) const {
+  return impl_->source_begins[static_cast<size_t>(source)];
+}
+
+int64_t TokenCache::source_of(int64_t row) const {
+  const auto& begins = impl_->source_begins;
+  return std::ranges::upper_bound(begins, row) - begins.begin() - 1;
+}
+
 const std::string& TokenCache::key() const { return impl_->key; }
 
 }  // namespace hone::data

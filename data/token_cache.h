@@ -1,7 +1,7 @@
 // Writing a token cache: a folder of flat arrays that TokenCache maps.
 //   ids.bin      int32, all rows end to end        trained.bin  uint8, one a token
 //   offsets.bin  uint64, num_rows + 1              labels.bin   uint32, labels each row yields
-//   meta.json    version, key, totals
+//   kept.bin     uint64, the rows with a label    meta.json    version, key, totals of each source
 #pragma once
 
 #include <cstdio>
@@ -24,7 +24,9 @@ class TokenCacheWriter {
   TokenCacheWriter& operator=(const TokenCacheWriter&) = delete;
   ~TokenCacheWriter();
   void append(const MaskedTokens& row);  // throws kIo
-  void finish(const DatasetTotals& totals);
+  // `totals[s]` of source s, whose num_rows rows were appended after those of the sources before.
+  void finish(const std::vector<DatasetTotals>& totals);
+  void finish(const DatasetTotals& totals);  // one source
 
  private:
   struct FileCloser {
@@ -36,9 +38,8 @@ class TokenCacheWriter {
 
   std::filesystem::path final_folder_, staging_;
   std::string key_;
-  File ids_, trained_;
-  std::vector<uint64_t> offsets_ = {0};
-  std::vector<uint32_t> labels_;
+  File ids_, trained_, offsets_, labels_, kept_;
+  uint64_t num_rows_ = 0, num_tokens_ = 0;
 };
 
 }  // namespace hone::data

@@ -43,17 +43,17 @@ int64_t template_clock() {
 Json template_messages(const Json& messages) {
   Json result = Json::array();
   for (const Json& message : messages) {
+    const Json* reasoning = nullptr;
+    for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
+      const auto it = message.find(name);
+      if (!reasoning && it != message.end() && !it->is_null()) reasoning = &*it;
+    }
     Json kept = Json::object();
+    if (reasoning) kept["thinking"] = *reasoning;
     for (const auto& [key, value] : message.items()) {
       if (!value.is_null()) kept[key] = value;
     }
-    for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
-      if (!kept.contains(name)) continue;
-      const Json reasoning = kept[name];
-      if (!kept.contains("thinking")) kept["thinking"] = reasoning;
-      kept["reasoning_content"] = reasoning;
-      break;
-    }
+    if (reasoning) kept["reasoning_content"] = *reasoning;
     result.push_back(std::move(kept));
   }
   return result;

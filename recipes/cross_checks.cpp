@@ -50,6 +50,20 @@ void check_sources(const CheckContext& context, const std::string& list) {
   }
 }
 
+void check_weights(const CheckContext& context) {
+  const Json& list = context.at("datasets");
+  if (!list.is_array()) return;
+  size_t num_given = 0, missing = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const bool given = list[i].is_object() && list[i].at("weight").is_number();
+    num_given += given;
+    if (!given) missing = i;
+  }
+  if (num_given == 0 || num_given == list.size()) return;
+  context.report("datasets[" + std::to_string(missing) + "]",
+                 "has no weight, and other datasets have one: give it to all or to none");
+}
+
 void check_adapter(const CheckContext& context) {
   if (!context.given("adapter.path")) return;
   for (const char* key :
@@ -213,6 +227,7 @@ void check_combinations(const CheckContext& context) {
   }
   check_sources(context, "datasets");
   check_sources(context, "eval_datasets");
+  check_weights(context);
   check_evaluation(context);
   check_samples(context);
   check_schedule(context);

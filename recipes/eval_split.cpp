@@ -27,28 +27,28 @@ int64_t num_held_out(double amount, int64_t num_rows) {
   return static_cast<int64_t>(wanted);
 }
 
-// The rows for which held_out is `part`, as a cache of their own.
-data::TokenCache part_of(const data::TokenCache& whole, const std::vector<bool>& held_out,
-                         bool part, const std::string& name, const fs::path& cache_root) {
+}  // namespace
+
+data::TokenCache select_rows(const data::TokenCache& whole, const std::vector<bool>& chosen,
+                             const std::string& name, const fs::path& cache_root) {
   const std::string key = core::sha256_hex(whole.key() + name);
   const fs::path folder = cache_root / key.substr(0, 32);
   if (fs::exists(folder / "meta.json")) return data::TokenCache::open(folder);
   data::TokenCacheWriter writer(folder, key);
-  data::DatasetTotals totals;
+  std::vector<data::DatasetTotals> totals(static_cast<size_t>(whole.num_sources()));
   for (int64_t i = 0; i < whole.num_rows(); ++i) {
-    if (held_out[static_cast<size_t>(i)] != part) continue;
+    if (!chosen[static_cast<size_t>(i)]) continue;
     const data::TokenRow row = whole.row(i);
     writer.append({{row.ids.begin(), row.ids.end()}, {row.trained.begin(), row.trained.end()}});
-    ++totals.num_rows;
-    totals.num_tokens += whole.num_row_tokens(i);
-    totals.num_trained_tokens += whole.num_row_trained(i);
-    totals.num_untrained_rows += whole.num_row_trained(i) == 0;
+    data::DatasetTotals& source = totals[static_cast<size_t>(whole.source_of(i))];
+    ++source.num_rows;
+    source.num_tokens += whole.num_row_tokens(i);
+    source.num_trained_tokens += whole.num_row_trained(i);
+    source.num_untrained_rows += whole.num_row_trained(i) == 0;
   }
   writer.finish(totals);
   return data::TokenCache::open(folder);
 }
-
-}  // namespace
 
 SplitCaches split_cache(const data::TokenCache& whole, double amount, uint64_t seed,
                         const fs::path& cache_root) {
@@ -61,8 +61,9 @@ SplitCaches split_cache(const data::TokenCache& whole, double amount, uint64_t s
         true;
   }
   const std::string name = ":" + std::to_string(count) + ":" + std::to_string(seed) + ":";
-  return {part_of(whole, held_out, false, name + "train", cache_root),
-          part_of(whole, held_out, true, name + "eval", cache_root)};
+  data::TokenCache eval = select_rows(whole, held_out, name + "eval", cache_root);
+  held_out.flip();
+  return {select_rows(whole, held_out, name + "train", cache_root), std::move(eval)};
 }
 
 }  // namespace hone::recipes

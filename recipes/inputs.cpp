@@ -8,7 +8,9 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/source_names.h"
 #include "hub/store.h"
+#include "recipes/contamination_check.h"
 #include "recipes/eval_split.h"
 
 namespace hone::recipes {
@@ -42,6 +44,9 @@ data::TokenCache prepare(const std::string& name, const std::vector<data::Datase
   }
   if (t.num_bad_rows > 0)
     text += "; " + core::format_count(static_cast<uint64_t>(t.num_bad_rows)) + " bad rows skipped";
+  if (t.num_duplicate_rows > 0)
+    text += "; " + core::format_count(static_cast<uint64_t>(t.num_duplicate_rows)) +
+            " duplicates left out";
   spdlog::info("{}: {}", name, text);
   return cache;
 }
@@ -78,20 +83,31 @@ ResolvedInputs resolve_inputs(const Recipe& recipe) {
 }
 
 PreparedData prepare_data(const Recipe& recipe, const data::Tokenizer& tokenizer) {
-  data::TokenCache train = prepare("training data", recipe.datasets, recipe, tokenizer);
+  PreparedData data{.train = prepare("training data", recipe.datasets, recipe, tokenizer),
+                    .train_names = data::source_names(recipe.datasets)};
   if (recipe.eval_split > 0) {
     SplitCaches parts =
-        split_cache(train, recipe.eval_split, recipe.train.seed, token_cache_root());
+        split_cache(data.train, recipe.eval_split, recipe.train.seed, token_cache_root());
     spdlog::info("{} rows held out for evaluation", parts.eval.num_rows());
-    return {std::move(parts.train), std::move(parts.eval)};
+    data.train = std::move(parts.train);
+    data.eval = std::move(parts.eval);
+    data.eval_names = data.train_names;
+  } else if (!recipe.eval_datasets.empty()) {
+    data.eval = prepare("evaluation data", recipe.eval_datasets, recipe, tokenizer);
+    data.eval_names = data::source_names(recipe.eval_datasets);
   }
-  if (recipe.eval_datasets.empty()) return {std::move(train), std::nullopt};
-  return {std::move(train), prepare("evaluation data", recipe.eval_datasets, recipe, tokenizer)};
+  if (data.eval && recipe.eval_contamination != ContaminationPolicy::kOff) {
+    data.contamination = check_contamination(data.train, *data.eval, token_cache_root());
+    data.eval = apply_contamination_policy(recipe.eval_contamination, *data.contamination,
+                                           *data.eval, token_cache_root());
+  }
+  return data;
 }
 
 data::LoaderOptions eval_loader_options(const Recipe& recipe) {
   data::LoaderOptions options = recipe.loader;
   options.shuffle = false;
+  options.weights.clear();
   options.gradient_accumulation_steps = 1;
   return options;
 }

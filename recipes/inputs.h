@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "data/contamination.h"
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "hub/resolve.h"
@@ -30,6 +32,8 @@ ResolvedInputs resolve_inputs(const Recipe& recipe);
 struct PreparedData {
   data::TokenCache train;
   std::optional<data::TokenCache> eval;
+  std::vector<std::string> train_names, eval_names;  // of their sources
+  std::optional<data::Contamination> contamination;  // of the evaluation data before any is dropped
 };
 
 // Opens or builds the token caches, with progress on a terminal. Throws as data::prepare_dataset

@@ -118,17 +118,35 @@ ReportTargets report_targets(const Json& v, const std::filesystem::path& output_
                                              : std::filesystem::path(logging_dir)};
 }
 
+ContaminationPolicy contamination_policy(const std::string& name) {
+  if (name == "error") return ContaminationPolicy::kError;
+  if (name == "drop") return ContaminationPolicy::kDrop;
+  if (name == "off") return ContaminationPolicy::kOff;
+  return ContaminationPolicy::kWarn;
+}
+
+// One a dataset, or none: cross_checks.cpp has seen to it that all have one or none has.
+std::vector<double> weights_of(const Json& datasets) {
+  std::vector<double> weights;
+  for (const Json& dataset : datasets) {
+    if (dataset.at("weight").is_number()) weights.push_back(dataset.at("weight"));
+  }
+  return weights;
+}
+
 void read_data_options(const Json& v, Recipe& recipe) {
   recipe.dataset_options = {.max_length = v.at("max_length"),
                             .assistant_only_loss = v.at("assistant_only_loss"),
                             .completion_only_loss = v.at("completion_only_loss"),
                             .system_prompt = text_or_empty(v.at("system_prompt")),
-                            .on_bad_row = v.at("on_bad_row") == "skip"
-                                              ? data::BadRowPolicy::kSkip
-                                              : data::BadRowPolicy::kError};
+                            .on_bad_row = v.at("on_bad_row") == "skip" ? data::BadRowPolicy::kSkip
+                                                                       : data::BadRowPolicy::kError,
+                            .deduplicate = v.at("deduplicate")};
   recipe.loader.packing = v.at("packing");
   recipe.loader.max_length = v.at("max_length");
   recipe.loader.seed = v.at("seed");
+  recipe.loader.weights = weights_of(v.at("datasets"));
+  recipe.eval_contamination = contamination_policy(v.at("eval_contamination"));
   recipe.eval_split = v.at("eval_split").is_null() ? 0 : v.at("eval_split").get<double>();
 }
 

@@ -29,6 +29,9 @@ struct ReportTargets {
   std::filesystem::path logging_dir;  // of event files
 };
 
+// What to do about evaluation rows that are also trained on.
+enum class ContaminationPolicy { kWarn, kError, kDrop, kOff };
+
 struct Recipe {
   std::string path;  // as the user gave it
   std::string model_name_or_path, model_revision;
@@ -39,6 +42,7 @@ struct Recipe {
   std::string adapter_path;        // "": a fresh adapter, or none
   std::vector<data::DatasetSource> datasets, eval_datasets;
   double eval_split = 0;  // 0: none; below 1 a fraction, else rows
+  ContaminationPolicy eval_contamination = ContaminationPolicy::kWarn;
   data::DatasetOptions dataset_options;
   data::LoaderOptions loader;  // micro_batch_size and gradient_accumulation_steps resolved
   int64_t global_batch_size = 1;

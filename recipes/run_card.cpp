@@ -98,8 +98,14 @@ std::string rows_text(const data::TokenCache& cache) {
 
 std::string summary_of(const PreparedData& data) {
   std::string text = "Trained on " + rows_text(data.train);
-  if (data.eval) text += ", measured on " + rows_text(*data.eval) + " that it was not trained on";
-  return text + ".";
+  if (!data.eval) return text + ".";
+  text += ", measured on " + rows_text(*data.eval);
+  const bool has_copies = data.contamination && data.contamination->rows.size() > 0 &&
+                          data.contamination->num_eval_rows == data.eval->num_rows();
+  if (!has_copies) return text + " that it was not trained on.";
+  const auto num_copies = static_cast<uint64_t>(data.contamination->rows.size());
+  return text + ", of which " + core::format_count(num_copies) +
+         " also stand in the training data.";
 }
 
 // Only an id may look like one: a hub would link it.

@@ -147,12 +147,45 @@ void add_source_keys(std::vector<KeySpec>& t, const std::string& list, KeySpec h
                .section = section});
 }
 
+void add_weight_key(std::vector<KeySpec>& t) {
+  t.push_back({.name = "datasets[].weight",
+               .type = kNumber,
+               .doc = "Share of an epoch's rows, in proportion to the other datasets' weights: "
+                      "a small dataset is repeated, a large one spread over epochs. For every "
+                      "dataset or for none; without weights every row comes once an epoch.",
+               .minimum = 0,
+               .exclusive_minimum = true,
+               .aliases = {"datasets[].probability", "datasets[].sampling_weight",
+                           "datasets[].interleave_prob"},
+               .section = "Data"});
+}
+
+void add_mixing_keys(std::vector<KeySpec>& t) {
+  const std::string section = "Data";
+  t.push_back({.name = "deduplicate",
+               .type = kBool,
+               .default_value = "false",
+               .doc = "Of rows that are equal after parsing, within and across the datasets of a "
+                      "list, keep the first and count the others.",
+               .aliases = {"dataset_exact_deduplication", "dedup"},
+               .section = section});
+  t.push_back({.name = "eval_contamination",
+               .type = kChoice,
+               .default_value = "warn",
+               .doc = "Evaluation rows that also stand in the training data (docs/data.md): `warn` "
+                      "counts them, `error` stops, `drop` leaves them out of the evaluation, `off` "
+                      "does not look.",
+               .choices = {"warn", "error", "drop", "off"},
+               .section = section});
+}
+
 void add_data_keys(std::vector<KeySpec>& t) {
   const std::string section = "Data";
   add_source_keys(t, "datasets",
                   {.doc = "What to train on; several are joined.",
                    .required = true,
                    .aliases = {"dataset", "train_datasets"}});
+  add_weight_key(t);
   add_source_keys(
       t, "eval_datasets",
       {.doc = "Held-out data: its loss is measured, it is never trained on. Keys as in datasets[].",
@@ -203,6 +236,7 @@ void add_data_keys(std::vector<KeySpec>& t) {
                .doc = "A row that can't be used: stop with its line, or skip and count it.",
                .choices = {"error", "skip"},
                .section = section});
+  add_mixing_keys(t);
 }
 
 }  // namespace

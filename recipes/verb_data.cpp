@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "data/show.h"
+#include "recipes/contamination_check.h"
 #include "recipes/inputs.h"
 #include "recipes/recipe.h"
 #include "recipes/verbs.h"
@@ -25,12 +26,12 @@ bool wants_color(const std::string& choice) {
 
 void show_part(const std::string& name, const data::TokenCache& cache,
                const data::Tokenizer& tokenizer, const ShowArguments& arguments,
-               const data::LoaderOptions& loader) {
+               const data::LoaderOptions& loader, const std::vector<std::string>& names) {
   const data::ShowOptions options{.first_row = arguments.first,
                                   .num_rows = arguments.rows,
                                   .color = wants_color(arguments.color)};
   std::printf("== %s\n%s%s", name.c_str(), data::render_rows(cache, tokenizer, options).c_str(),
-              data::render_totals(cache, loader).c_str());
+              data::render_totals(cache, loader, names).c_str());
 }
 
 int show(const ShowArguments& arguments) {
@@ -38,9 +39,13 @@ int show(const ShowArguments& arguments) {
   const ResolvedInputs inputs = resolve_inputs(recipe);
   const data::Tokenizer tokenizer = data::Tokenizer::load(inputs.tokenizer_folder);
   const PreparedData data = prepare_data(recipe, tokenizer);
-  show_part("training data", data.train, tokenizer, arguments, recipe.loader);
+  show_part("training data", data.train, tokenizer, arguments, recipe.loader, data.train_names);
   if (data.eval)
-    show_part("evaluation data", *data.eval, tokenizer, arguments, eval_loader_options(recipe));
+    show_part("evaluation data", *data.eval, tokenizer, arguments, eval_loader_options(recipe),
+              data.eval_names);
+  if (data.contamination) {
+    std::printf("== contamination\n%s\n", contamination_text(*data.contamination).c_str());
+  }
   return 0;
 }
 

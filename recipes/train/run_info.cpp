@@ -30,16 +30,25 @@ Json repo_json(const std::string& name, const hub::ResolvedRepo& repo) {
           {"fingerprint", repo.fingerprint}};
 }
 
-Json cache_json(const data::TokenCache& cache) {
-  const data::DatasetTotals& t = cache.totals();
-  return {{"key", cache.key()},
-          {"rows", t.num_rows},
+Json totals_json(const data::DatasetTotals& t) {
+  return {{"rows", t.num_rows},
           {"bad_rows", t.num_bad_rows},
           {"tokens", t.num_tokens},
           {"trained_tokens", t.num_trained_tokens},
           {"truncated_rows", t.num_truncated_rows},
           {"truncated_tokens", t.num_truncated_tokens},
-          {"untrained_rows", t.num_untrained_rows}};
+          {"untrained_rows", t.num_untrained_rows},
+          {"duplicate_rows", t.num_duplicate_rows}};
+}
+
+// One entry a dataset, under the names metrics use.
+Json cache_json(const data::TokenCache& cache, const std::vector<std::string>& names) {
+  Json json = totals_json(cache.totals());
+  json["key"] = cache.key();
+  for (size_t i = 0; names.size() > 1 && i < names.size(); ++i) {
+    json["datasets"][names[i]] = totals_json(cache.source_totals()[i]);
+  }
+  return json;
 }
 
 }  // namespace
@@ -62,6 +71,7 @@ Json run_identity(const Recipe& recipe, const ResolvedInputs& inputs, const Prep
         "max_grad_norm", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"}) {
     identity[key] = recipe.resolved.at(key);
   }
+  if (!recipe.loader.weights.empty()) identity["dataset_weights"] = recipe.loader.weights;
   identity["max_steps"] = recipe.train.max_steps;
   return identity;
 }
@@ -72,8 +82,14 @@ Json run_info(const Recipe& recipe, const ResolvedInputs& inputs, const Prepared
             {"recipe", recipe.resolved},
             {"model", repo_json(recipe.model_name_or_path, inputs.model)}};
   if (inputs.adapter) info["adapter"] = repo_json(recipe.adapter_path, *inputs.adapter);
-  info["data"] = {{"train", cache_json(data.train)}};
-  if (data.eval) info["data"]["eval"] = cache_json(*data.eval);
+  info["data"] = {{"train", cache_json(data.train, data.train_names)}};
+  if (data.eval) info["data"]["eval"] = cache_json(*data.eval, data.eval_names);
+  if (data.contamination) {
+    info["data"]["contamination"] = {{"eval_rows", data.contamination->num_eval_rows},
+                                     {"identical", data.contamination->num_identical},
+                                     {"overlapping", data.contamination->num_overlapping},
+                                     {"policy", recipe.resolved.at("eval_contamination")}};
+  }
   info["dtype"] = {{"name", dtype.name}, {"reason", dtype.reason}};
   info["max_steps"] = recipe.train.max_steps;
   info["versions"] = {

@@ -87,6 +87,14 @@ TEST(TemplateTest, NoneIsNotIterable) {
       "False True True");
 }
 
+TEST(TemplateTest, SequenceIsWhatJinjaTakesForOne) {
+  const Json extra = {{"m", {{"a", 1}}}, {"l", {1}}, {"n", nullptr}, {"i", 1}, {"b", true}};
+  EXPECT_EQ(
+      render("{% for x in [l, m, 'text', nothing, n, i, b] %}{{ x is sequence }} {% endfor %}",
+             user(""), extra),
+      "True True True True False False False ");
+}
+
 TEST(TemplateTest, TextHoldingAnyCharacterKeepsItsGenerationSpans) {
   const TempFolder folder;
   const Tokenizer tokenizer = make_tokenizer(

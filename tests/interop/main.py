@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All checks of this folder. Usage: main.py BINDIR SMOLLM2.gguf (see run.sh)"""
+"""All checks of this folder. Usage: main.py BINDIR SMOLLM2.gguf TEMPLATES (see run.sh)"""
 
 import sys
 import tempfile
@@ -13,6 +13,7 @@ import torch
 import check_import
 import check_models
 import check_tensorboard
+import check_templates
 import check_text
 from common import Checks, Programs
 
@@ -23,6 +24,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hone-interop-") as work:
         programs = Programs(sys.argv[1], work)
         check_text.check(checks, programs)
+        check_templates.check(checks, programs, sys.argv[3])
         check_models.check(checks, programs)
         check_tensorboard.check(checks, programs)
         check_import.check(checks, programs, sys.argv[2])

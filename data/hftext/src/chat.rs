@@ -4,7 +4,7 @@
 use std::io;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 use minijinja::{escape_formatter, AutoEscape, Environment, Error, ErrorKind, State};
 use serde::Deserialize;
 
@@ -40,6 +40,7 @@ impl ChatTemplate {
             None => escape_formatter(out, state, value),
         });
         environment.add_test("iterable", |v: &Value| !v.is_none() && v.try_iter().is_ok());
+        environment.add_test("sequence", is_sequence);
         environment.add_filter("tojson", pyjson::tojson);
         environment.add_filter(generation::FILTER, mark_generation);
         environment.add_function("raise_exception", raise_exception);
@@ -103,6 +104,13 @@ impl io::Write for LimitedOutput {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// As Jinja's test, for which all that has a length and an item access is one: also strings, mappings and what is
+/// undefined.
+fn is_sequence(value: &Value) -> bool {
+    use ValueKind::{Map, Seq, String, Undefined};
+    matches!(value.kind(), Seq | Map | String | Undefined)
 }
 
 fn float_of(value: &Value) -> Option<f64> {
