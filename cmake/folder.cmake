@@ -7,7 +7,8 @@ target_compile_options(hone_flags INTERFACE -Wall -Wextra -Werror -Wno-missing-f
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
 target_include_directories(hone_flags INTERFACE ${CMAKE_SOURCE_DIR})
 if(HONE_SANITIZE)
-  target_compile_options(hone_flags INTERFACE -fsanitize=${HONE_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(hone_flags INTERFACE -fsanitize=${HONE_SANITIZE} -fno-omit-frame-pointer
+    $<$<BOOL:${HONE_FUZZ}>:-fno-sanitize-recover=all>)
   target_link_options(hone_flags INTERFACE -fsanitize=${HONE_SANITIZE})
 endif()
 

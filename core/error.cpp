@@ -1,9 +1,36 @@
 #include "core/error.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "core/text.h"
+
 namespace hone::core {
+namespace {
+
+// Names and excerpts come from files anybody may have written: a message must not move the cursor
+// of the terminal it is printed on, nor fill it.
+std::string printable(const std::string& text) {
+  constexpr size_t kMaxBytes = 16 << 10, kMaxLineChars = 4096;
+  std::string out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    if (begin > 0) out += '\n';
+    out += excerpt(std::string_view(text).substr(begin, end - begin), kMaxLineChars);
+    if (out.size() > kMaxBytes) return out + "\n…";
+    begin = end + 1;
+  }
+  return out;
+}
+
+ErrorDetail printable(ErrorDetail d) {
+  for (std::string* field : {&d.what, &d.where, &d.got, &d.expected, &d.hint})
+    *field = printable(*field);
+  return d;
+}
+
+}  // namespace
 
 std::string format_detail(const ErrorDetail& d) {
   std::string text;
@@ -17,7 +44,9 @@ std::string format_detail(const ErrorDetail& d) {
 }
 
 Error::Error(ErrorKind kind, ErrorDetail detail)
-    : std::runtime_error(format_detail(detail)), kind_(kind), detail_(std::move(detail)) {}
+    : std::runtime_error(format_detail(printable(detail))),
+      kind_(kind),
+      detail_(printable(std::move(detail))) {}
 
 void fail(ErrorKind kind, ErrorDetail detail) { throw Error(kind, std::move(detail)); }
 

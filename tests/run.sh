@@ -33,7 +33,10 @@ ctest --test-dir build --output-on-failure --no-tests=error -j2
 say "Tests: the parts without LibTorch under address and undefined-behaviour sanitizers"
 cmake --preset asan
 cmake --build build-asan
-ctest --test-dir build-asan --output-on-failure --no-tests=error -j2
+UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ctest --test-dir build-asan --output-on-failure --no-tests=error -j2
+
+say "Fuzzing the readers of files, a few seconds each"
+tests/fuzz/run.sh
 
 say "The CUDA build links"
 cmake --preset cuda -DBUILD_TESTING=OFF

@@ -32,6 +32,20 @@ TEST(Error, ExitCodeIsTheKind) {
   FAIL() << "fail() returned";
 }
 
+TEST(Error, TextOfAFileCannotControlATerminalOrFillIt) {
+  const Error error(
+      ErrorKind::kBadInput,
+      {.what = "one\ntwo \x1b[2J", .where = "a\rb\xff", .got = std::string(1 << 20, 'x')});
+  const std::string message = error.what();
+  EXPECT_TRUE(message.starts_with("a\\rb\\xff: one\ntwo \\x1b[2J: got xxx"))
+      << message.substr(0, 80);
+  EXPECT_LT(message.size(), 5000U);
+  EXPECT_EQ(error.detail().where, "a\\rb\\xff");
+  std::string many_lines;
+  for (int i = 0; i < 100'000; ++i) many_lines += "line\n";
+  EXPECT_LT(std::string(Error(ErrorKind::kBadInput, {.what = many_lines}).what()).size(), 20'000U);
+}
+
 ErrorKind kind_of_errno(int number) {
   try {
     fail_errno("can't write", "/x/y", number);
