@@ -240,7 +240,10 @@ HttpResponse HttpClient::send(const HttpRequest& request) const {
     const bool is_last = !request.retry || arrived || attempt > state_->config.max_retries;
     const auto delay = is_retryable(response) ? retry_delay(attempt, response) : std::nullopt;
     if (!is_last && delay) {
-      spdlog::debug("trying {} again in {} ms", shown_url(request.url), delay->count());
+      spdlog::info(
+          "{}: {}; trying again in {} s", shown_url(request.url),
+          response.error.empty() ? "answer " + std::to_string(response.status) : response.error,
+          delay->count() / 1000);
       sleep(*delay);
       continue;
     }

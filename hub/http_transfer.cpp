@@ -37,7 +37,9 @@ struct Exchange {
   uint64_t body_at = 0;  // bytes of the body sent
   uint64_t header_bytes = 0;
   uint64_t delivered = 0;  // bytes the sink took
-  bool refused_address = false, head_told = false;
+  bool refused_address = false, head_told = false, stalled = false;
+  curl_off_t moved = 0;  // bytes sent and received
+  std::chrono::steady_clock::time_point last_move = std::chrono::steady_clock::now();
   std::exception_ptr failure;
 
   ~Exchange() {
@@ -128,9 +130,17 @@ int on_seek(void* user, curl_off_t offset, int origin) {
   return CURL_SEEKFUNC_OK;
 }
 
-int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  const auto& request = static_cast<Exchange*>(user)->request;
-  return request.is_cancelled && request.is_cancelled() ? 1 : 0;
+// libcurl's own limit is an average over seconds: this one is the silence itself.
+int on_progress(void* user, curl_off_t, curl_off_t received, curl_off_t, curl_off_t sent) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  const auto now = std::chrono::steady_clock::now();
+  if (received + sent != exchange.moved) {
+    exchange.moved = received + sent;
+    exchange.last_move = now;
+  }
+  exchange.stalled = now - exchange.last_move > exchange.hop.stall_timeout;
+  const bool is_cancelled = exchange.request.is_cancelled && exchange.request.is_cancelled();
+  return exchange.stalled || is_cancelled ? 1 : 0;
 }
 
 // The name was looked up by now: a public name may stand for a private address.
@@ -211,8 +221,6 @@ void set_connection(CURL* curl, Exchange& exchange) {
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(hop.connect_timeout.count()));
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(hop.stall_timeout.count()));
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
   // Bytes as stored; should a server compress all the same, libcurl undoes it.
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
@@ -257,7 +265,11 @@ uint64_t transfer(CURL* curl, const Hop& hop, const HttpRequest& request, HttpRe
                 .where = shown_url(hop.url),
                 .hint = "only the endpoint's own host may have a private address"});
   }
-  if (code != CURLE_OK) response.error = *message != '\0' ? message : curl_easy_strerror(code);
+  if (exchange.stalled) {
+    response.error = "silent for " + std::to_string(hop.stall_timeout.count()) + " s";
+  } else if (code != CURLE_OK) {
+    response.error = *message != '\0' ? message : curl_easy_strerror(code);
+  }
   if (code == CURLE_OK && request.sink && response.ok() && !exchange.head_told && request.on_head) {
     request.on_head(response);  // an empty body
   }

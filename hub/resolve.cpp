@@ -1,5 +1,7 @@
 #include "hub/resolve.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <system_error>
 #include <vector>
@@ -7,9 +9,12 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
+#include "core/text.h"
 #include "hub/cache.h"
+#include "hub/cache_repo.h"
 #include "hub/push.h"
 #include "hub/store.h"
+#include "hub/token.h"
 
 namespace hone::hub {
 namespace fs = std::filesystem;
@@ -19,6 +24,8 @@ namespace {
 constexpr uint64_t kWholeFileBytes = uint64_t{1} << 20;
 constexpr uint64_t kSampleBytes = uint64_t{1} << 14;
 constexpr uint64_t kNumSamples = 18;  // 16 between start and end
+constexpr uint64_t kMaxReadBytes = uint64_t{64} << 20;
+constexpr size_t kMaxNamed = 5;
 
 bool is_default(const std::string& revision) { return revision.empty() || revision == "main"; }
 
@@ -51,43 +58,141 @@ void add_samples(core::Sha256& hash, const fs::path& path) {
   hash.update(text.substr(text.size() - kSampleBytes));
 }
 
+void check_id(const std::string& id) {
+  const std::string problem = repo_id_problem(id, /*owner_required=*/false);
+  if (looks_like_path(id)) {
+    core::fail(ErrorKind::kMissingInput, {.what = "no such folder", .where = id});
+  }
+  if (problem.empty()) return;
+  core::fail(ErrorKind::kUsage, {.what = "neither a folder nor a repository id: " + problem,
+                                 .got = "'" + id + "'",
+                                 .expected = "a folder, or owner/name"});
+}
+
+// The revision in the local store; nothing, with the reason, when it lacks it.
+std::optional<ResolvedRepo> find_in_store(const LocalStore& store, RepoKind kind,
+                                          const std::string& id, const std::string& revision,
+                                          std::string& reason) {
+  reason = "it is not there";
+  if (!repo_id_problem(id, true).empty() || !store.has_repo(kind, id)) return std::nullopt;
+  try {
+    const std::string commit = store.resolve(kind, id, revision);
+    return ResolvedRepo{store.snapshot(kind, id, commit), Origin::kLocalStore, commit, commit};
+  } catch (const core::Error& failure) {
+    // Another revision may still be in the cache; damage is reported at once.
+    if (failure.kind() != ErrorKind::kMissingInput) throw;
+    reason = failure.detail().what;
+    return std::nullopt;
+  }
+}
+
+fs::path cache_of(const ResolveOptions& options) {
+  return options.cache ? *options.cache : default_cache();
+}
+
+SelectFiles selection_of(RepoKind kind, const ResolveOptions& options) {
+  if (options.select) return options.select;
+  return kind == RepoKind::kModel ? select_model_files(ModelPart::kModel) : select_all_files;
+}
+
+// What a snapshot of the cache has of the files that are needed.
+struct CachedFiles {
+  bool is_listed = false;            // the cache knows all files of the commit
+  std::vector<std::string> files;    // needed
+  std::vector<std::string> missing;  // of those; or why that can't be told
+};
+
+CachedFiles check_needed(const fs::path& cache, RepoKind kind, const std::string& id,
+                         const CacheHit& hit, const SelectFiles& select) {
+  const CacheRepo repo(cache, kind, id);
+  const std::optional<RepoTree> tree = repo.read_tree(hit.commit);
+  CachedFiles cached{.is_listed = tree.has_value()};
+  std::vector<std::string> paths;
+  if (tree) {
+    paths = tree->paths();
+  } else {
+    for (const auto& entry : fs::recursive_directory_iterator(hit.folder)) {
+      if (entry.is_regular_file()) {
+        paths.push_back(entry.path().lexically_relative(hit.folder).string());
+      }
+    }
+    std::sort(paths.begin(), paths.end());
+  }
+  try {
+    cached.files = select(paths, [&](const std::string& path) {
+      return core::read_file(hit.folder / path, kMaxReadBytes);
+    });
+  } catch (const core::Error& error) {
+    cached.missing.emplace_back(error.what());
+    return cached;
+  }
+  for (const std::string& path : cached.files) {
+    std::error_code error;
+    if (!fs::is_regular_file(hit.folder / path, error)) cached.missing.push_back(path);
+  }
+  return cached;
+}
+
+ResolvedRepo from_cache(const CacheHit& hit, CachedFiles cached) {
+  return {hit.folder, Origin::kHubCache, hit.commit, hit.commit, std::move(cached.files)};
+}
+
+ResolvedRepo from_endpoint(RepoKind kind, const std::string& id, const std::string& revision,
+                           const ResolveOptions& options) {
+  const HttpClient client = options.connect();
+  PulledSnapshot pulled =
+      pull_snapshot(client, cache_of(options), {.kind = kind, .id = id, .revision = revision},
+                    selection_of(kind, options), options.pull);
+  return {std::move(pulled.folder), Origin::kEndpoint,      pulled.commit, pulled.commit,
+          std::move(pulled.files),  pulled.downloaded_bytes};
+}
+
+[[noreturn]] void fail_incomplete(const std::string& id, const CacheHit& hit,
+                                  const CachedFiles& cached) {
+  std::vector<std::string> named = cached.missing;
+  if (named.size() > kMaxNamed) named.resize(kMaxNamed);
+  core::fail(ErrorKind::kMissingInput,
+             {.what = "the Hugging Face cache has only a part of '" + id + "'",
+              .where = hit.folder.string(),
+              .got = "missing: " + core::join(named, ", ") +
+                     (named.size() < cached.missing.size()
+                          ? " and " + std::to_string(cached.missing.size() - named.size()) + " more"
+                          : ""),
+              .hint = "`hone pull` it while a hub can be reached"});
+}
+
 ResolvedRepo resolve_repo(RepoKind kind, const std::string& id, const std::string& revision,
                           const ResolveOptions& options) {
   std::error_code error;
   if (!id.empty() && fs::is_directory(id, error)) return from_folder(id, revision);
-  const bool is_path = looks_like_path(id);
-  const std::string problem = repo_id_problem(id, /*owner_required=*/false);
-  if (!is_path && !problem.empty()) {
-    core::fail(ErrorKind::kUsage, {.what = "neither a folder nor a repository id: " + problem,
-                                   .got = "'" + id + "'",
-                                   .expected = "a folder, or owner/name"});
-  }
-  if (is_path) core::fail(ErrorKind::kMissingInput, {.what = "no such folder", .where = id});
-
+  check_id(id);
   const LocalStore store(options.store ? *options.store : LocalStore::default_root());
-  std::string store_reason = "it is not there";
-  if (repo_id_problem(id, true).empty() && store.has_repo(kind, id)) {
-    try {
-      const std::string commit = store.resolve(kind, id, revision);
-      return {store.snapshot(kind, id, commit), Origin::kLocalStore, commit, commit};
-    } catch (const core::Error& failure) {
-      // Another revision may still be in the cache; damage is reported at once.
-      if (failure.kind() != ErrorKind::kMissingInput) throw;
-      store_reason = failure.detail().what;
-    }
-  }
-  const fs::path cache = options.cache ? *options.cache : default_cache();
+  std::string store_reason;
+  if (auto found = find_in_store(store, kind, id, revision, store_reason)) return *found;
+
+  const fs::path cache = cache_of(options);
   const CacheHit hit = find_in_cache(cache, kind, id, revision);
-  if (!hit.folder.empty()) return {hit.folder, Origin::kHubCache, hit.commit, hit.commit};
+  const bool can_ask = options.connect != nullptr && !is_offline();
+  if (!hit.folder.empty()) {
+    CachedFiles cached = check_needed(cache, kind, id, hit, selection_of(kind, options));
+    // Without a listing nobody can tell what a dataset lacks: better ask.
+    const bool is_certain = cached.is_listed || kind == RepoKind::kModel;
+    if (cached.missing.empty() && (is_certain || !can_ask)) return from_cache(hit, cached);
+    if (!can_ask && cached.is_listed) fail_incomplete(id, hit, cached);
+    if (!can_ask) return {hit.folder, Origin::kHubCache, hit.commit, hit.commit};
+  }
+  if (can_ask) return from_endpoint(kind, id, revision, options);
   core::fail(ErrorKind::kMissingInput,
              {.what = "can't find '" + id + "' (revision " +
                       (revision.empty() ? "main" : revision) + "): 1. folder " +
                       fs::absolute(id, error).string() + ": it is not there; 2. local hub " +
                       store.root().string() + ": " + store_reason + "; 3. Hugging Face cache " +
-                      (cache.empty() ? "(HOME is not set)" : cache.string()) + ": " + hit.reason,
+                      (cache.empty() ? "(HOME is not set)" : cache.string()) + ": " + hit.reason +
+                      (options.connect ? "; 4. endpoint: not asked, HF_HUB_OFFLINE or "
+                                         "TRANSFORMERS_OFFLINE is set"
+                                       : ""),
               .hint = "`hone push DIR ID` or `hone import FILE.gguf ID` puts it into the local "
-                      "hub; `hone pull` "
-                      "from elsewhere needs an endpoint"});
+                      "hub, `hone pull ID` brings it from an endpoint"});
 }
 
 }  // namespace
@@ -100,6 +205,8 @@ std::string_view to_string(Origin origin) {
       return "local hub";
     case Origin::kHubCache:
       return "Hugging Face cache";
+    case Origin::kEndpoint:
+      return "endpoint";
   }
   return "";
 }
@@ -112,6 +219,25 @@ ResolvedRepo resolve_model(const std::string& id, const std::string& revision,
 ResolvedRepo resolve_dataset(const std::string& id, const std::string& revision,
                              const ResolveOptions& options) {
   return resolve_repo(RepoKind::kDataset, id, revision, options);
+}
+
+ResolvedRepo resolve_at_endpoint(RepoKind kind, const std::string& id, const std::string& revision,
+                                 const ResolveOptions& options) {
+  check_id(id);
+  try {
+    if (!is_offline()) return from_endpoint(kind, id, revision, options);
+  } catch (const core::Error& failure) {
+    if (failure.kind() != ErrorKind::kUnavailable) throw;
+    const CacheHit hit = find_in_cache(cache_of(options), kind, id, revision);
+    if (hit.folder.empty()) throw;
+    CachedFiles cached =
+        check_needed(cache_of(options), kind, id, hit, selection_of(kind, options));
+    if (!cached.missing.empty()) throw;
+    spdlog::warn("{}; using commit {} of the Hugging Face cache", failure.what(),
+                 hit.commit.substr(0, 12));
+    return from_cache(hit, std::move(cached));
+  }
+  return resolve_repo(kind, id, revision, options);
 }
 
 std::string folder_fingerprint(const fs::path& folder) {

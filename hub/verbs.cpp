@@ -23,6 +23,26 @@ std::vector<PushedFile> files_below(const fs::path& folder) {
   return files;
 }
 
+std::vector<PushedFile> files_of(const ResolvedRepo& repo) {
+  if (repo.files.empty()) return files_below(repo.folder);
+  std::vector<PushedFile> files;
+  for (const std::string& path : repo.files) {
+    files.push_back({path, fs::file_size(repo.folder / path)});
+  }
+  return files;
+}
+
+ResolvedRepo find_repo(const IdAndRevision& wanted, RepoKind kind, const ResolveOptions& options,
+                       PullFrom from) {
+  std::error_code error;
+  const LocalStore store(options.store ? *options.store : LocalStore::default_root());
+  const bool is_near = fs::is_directory(wanted.id, error) || store.has_repo(kind, wanted.id);
+  const bool asks = options.connect != nullptr && (from == PullFrom::kEndpoint || !is_near);
+  if (asks) return resolve_at_endpoint(kind, wanted.id, wanted.revision, options);
+  return kind == RepoKind::kModel ? resolve_model(wanted.id, wanted.revision, options)
+                                  : resolve_dataset(wanted.id, wanted.revision, options);
+}
+
 void check_output(const fs::path& output) {
   std::error_code error;
   if (!fs::exists(output, error) ||
@@ -66,13 +86,11 @@ std::vector<std::string> names_at(const std::vector<RefInfo>& refs, const std::s
 }  // namespace
 
 PullResult pull(const std::string& id_and_revision, const fs::path& output, RepoKind kind,
-                const ResolveOptions& options) {
+                const ResolveOptions& options, PullFrom from) {
   const IdAndRevision wanted = split_revision(id_and_revision);
   if (!output.empty()) check_output(output);
-  const ResolvedRepo repo = kind == RepoKind::kModel
-                                ? resolve_model(wanted.id, wanted.revision, options)
-                                : resolve_dataset(wanted.id, wanted.revision, options);
-  PullResult result{repo.folder, repo.origin, repo.commit, files_below(repo.folder)};
+  const ResolvedRepo repo = find_repo(wanted, kind, options, from);
+  PullResult result{repo.folder, repo.origin, repo.commit, files_of(repo), repo.downloaded_bytes};
   if (output.empty()) return result;
   copy_files(repo.folder, result.files, output);
   result.folder = output;

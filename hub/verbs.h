@@ -16,13 +16,20 @@ struct PullResult {
   Origin origin = Origin::kLocalStore;
   std::string commit;
   std::vector<PushedFile> files;  // by name
+  uint64_t downloaded_bytes = 0;
+};
+
+enum class PullFrom {
+  kNearest,   // a folder or the local store when they have it, else the endpoint's newest
+  kEndpoint,  // the endpoint only
 };
 
 // `hone pull ID[@REVISION] [--output DIR]`: with an output, files of their own are written there;
 // it must be absent or empty (kCannotCreate). Without one, the shared snapshot folder is the
 // answer: read it, don't write into it.
 PullResult pull(const std::string& id_and_revision, const std::filesystem::path& output,
-                RepoKind kind = RepoKind::kModel, const ResolveOptions& options = {});
+                RepoKind kind = RepoKind::kModel, const ResolveOptions& options = {},
+                PullFrom from = PullFrom::kNearest);
 
 // `hone hub ls [ID[@REVISION]]`: the repositories, or the files of one.
 struct HubListing {

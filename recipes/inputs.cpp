@@ -9,9 +9,9 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "data/source_names.h"
-#include "hub/store.h"
 #include "recipes/contamination_check.h"
 #include "recipes/eval_split.h"
+#include "recipes/hub_access.h"
 
 namespace hone::recipes {
 namespace {
@@ -64,21 +64,16 @@ fs::path token_cache_root() {
   return fs::path(home) / ".cache" / "hone" / "tokens";
 }
 
-hub::ResolveOptions resolve_options(const Recipe& recipe) {
-  const std::string& endpoint = recipe.hub.endpoint;
-  if (endpoint.empty() || endpoint.starts_with("http")) return {};
-  return {.store = hub::LocalStore::at_endpoint(endpoint).root()};
-}
-
 ResolvedInputs resolve_inputs(const Recipe& recipe) {
-  const hub::ResolveOptions options = resolve_options(recipe);
+  hub::ResolveOptions options = hub_access(recipe.hub.endpoint);
   ResolvedInputs inputs;
   inputs.model = hub::resolve_model(recipe.model_name_or_path, recipe.model_revision, options);
+  if (!recipe.adapter_path.empty())
+    inputs.adapter = hub::resolve_model(recipe.adapter_path, "", options);
+  options.select = hub::select_model_files(hub::ModelPart::kTokenizer);
   inputs.tokenizer_folder = recipe.tokenizer.empty()
                                 ? inputs.model.folder
                                 : hub::resolve_model(recipe.tokenizer, "", options).folder;
-  if (!recipe.adapter_path.empty())
-    inputs.adapter = hub::resolve_model(recipe.adapter_path, "", options);
   return inputs;
 }
 

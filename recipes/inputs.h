@@ -17,16 +17,14 @@ namespace hone::recipes {
 // $XDG_CACHE_HOME/hone/tokens, default ~/.cache/hone/tokens.
 std::filesystem::path token_cache_root();
 
-// Where the recipe's ids are looked up: its hub_endpoint when that is a local store.
-hub::ResolveOptions resolve_options(const Recipe& recipe);
-
 struct ResolvedInputs {
   hub::ResolvedRepo model;
   std::filesystem::path tokenizer_folder;
   std::optional<hub::ResolvedRepo> adapter;  // adapter.path
 };
 
-// Throws kMissingInput naming the places searched.
+// Looks the recipe's ids up, hub_endpoint included, and pulls what is nowhere near. Throws
+// kMissingInput naming the places searched, and as hub::pull_snapshot does.
 ResolvedInputs resolve_inputs(const Recipe& recipe);
 
 struct PreparedData {

@@ -4,6 +4,7 @@
 
 #include "core/text.h"
 #include "hub/verbs.h"
+#include "recipes/hub_access.h"
 #include "recipes/verbs.h"
 
 namespace hone::recipes {
@@ -50,11 +51,27 @@ int push(const PushArguments& a) {
   return 0;
 }
 
-int pull(const std::string& id, const std::string& output) {
-  const hub::PullResult result = hub::pull(id, output);
-  std::fprintf(stderr, "%s: %zu files, %s, from the %s\n", id.c_str(), result.files.size(),
-               size_text(total_size(result.files)).c_str(),
+struct PullArguments {
+  std::string id, output, endpoint;
+  bool is_dataset = false, verify = false;
+};
+
+int pull(const PullArguments& a) {
+  hub::ResolveOptions options = hub_access(a.endpoint);
+  const bool is_url = a.endpoint.starts_with("http://") || a.endpoint.starts_with("https://");
+  options.pull.verify = a.verify;
+  if (!a.is_dataset) options.select = hub::select_model_files(hub::ModelPart::kAll);
+  const hub::PullResult result =
+      hub::pull(a.id, a.output, a.is_dataset ? hub::RepoKind::kDataset : hub::RepoKind::kModel,
+                options, is_url ? hub::PullFrom::kEndpoint : hub::PullFrom::kNearest);
+  const std::string at = result.commit.empty() ? "" : " at " + short_id(result.commit);
+  std::fprintf(stderr, "%s%s: %zu files, %s, from the %s", a.id.c_str(), at.c_str(),
+               result.files.size(), size_text(total_size(result.files)).c_str(),
                std::string(hub::to_string(result.origin)).c_str());
+  if (result.origin == hub::Origin::kEndpoint) {
+    std::fprintf(stderr, " (%s downloaded)", size_text(result.downloaded_bytes).c_str());
+  }
+  std::fprintf(stderr, "\n");
   std::printf("%s\n", result.folder.c_str());
   return 0;
 }
@@ -122,14 +139,16 @@ void add_push(CLI::App& app, Action& chosen) {
 }
 
 void add_pull(CLI::App& app, Action& chosen) {
-  struct Arguments {
-    std::string id, output;
-  };
-  auto a = std::make_shared<Arguments>();
-  CLI::App* verb = app.add_subcommand("pull", "Get the folder of a model: prints where it is");
+  auto a = std::make_shared<PullArguments>();
+  CLI::App* verb = app.add_subcommand(
+      "pull", "Get the folder of a model or dataset, from a hub if need be: prints where it is");
   verb->add_option("id", a->id, "ID or ID@REVISION")->required();
   verb->add_option("--output", a->output, "Write files of your own into this new or empty folder");
-  verb->callback([&chosen, a] { chosen = [a] { return pull(a->id, a->output); }; });
+  verb->add_option("--endpoint", a->endpoint,
+                   "Hub to ask (a URL), or the folder of a local store; default: HF_ENDPOINT");
+  verb->add_flag("--dataset", a->is_dataset, "The id is that of a dataset");
+  verb->add_flag("--verify", a->verify, "Hash what the cache holds already too, and mend it");
+  verb->callback([&chosen, a] { chosen = [a] { return pull(*a); }; });
 }
 
 void add_hub(CLI::App& app, Action& chosen) {

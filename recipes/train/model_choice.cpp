@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "hub/resolve.h"
 #include "kernels/allocator.h"
+#include "recipes/hub_access.h"
 #include "recipes/train/dtype_choice.h"
 
 namespace hone::recipes {
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 fs::path folder_of(const std::string& name) {
   if (fs::is_directory(name)) return name;
   const hub::IdAndRevision id = hub::split_revision(name);
-  return hub::resolve_model(id.id, id.revision).folder;
+  return hub::resolve_model(id.id, id.revision, hub_access("")).folder;
 }
 
 bool is_adapter(const fs::path& folder) { return fs::exists(folder / "adapter_config.json"); }
@@ -27,7 +28,9 @@ fs::path base_of(const fs::path& adapter, const std::string& named) {
                 .where = (adapter / "adapter_config.json").string(),
                 .hint = "name it with --base"});
   }
-  return hub::resolve_model(options.base_model_name_or_path, options.base_model_revision).folder;
+  return hub::resolve_model(options.base_model_name_or_path, options.base_model_revision,
+                            hub_access(""))
+      .folder;
 }
 
 }  // namespace

@@ -73,6 +73,7 @@ class Workspace {
                      const std::function<void(pid_t)>& meanwhile = {}) const {
     arguments.insert(arguments.begin(), (kBin / "hone").string());
     environment.emplace("HONE_HUB", (folder_ / "hub").string());
+    environment.emplace("HF_HUB_OFFLINE", "1");  // nothing is asked of a hub elsewhere
     environment.emplace("XDG_CACHE_HOME", (folder_ / "cache").string());
     environment.emplace("OMP_NUM_THREADS", "1");
     return run_process(arguments, environment, folder_.path(), meanwhile);
