@@ -1,3 +1,5 @@
+#include <numeric>
+
 #include "core/error.h"
 #include "kernels/autograd.h"
 #include "kernels/gemm.h"
@@ -17,22 +19,17 @@ int64_t chunk_rows(int64_t vocab) {
                            kMinChunkRows);
 }
 
-// Logits in place become gradients (if wanted); returns the summed loss, rows added in order.
-double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, double loss_scale,
-                     bool want_grad) {
+// Logits in place become gradients (if wanted); the rows' losses go to `losses`.
+void cross_entropy(const at::Tensor& logits, const at::Tensor& labels, double loss_scale,
+                   bool want_grad, double* losses) {
   const int64_t rows = logits.size(0), vocab = logits.size(1);
-  std::vector<double> losses(static_cast<size_t>(rows));
   for_element_type(logits, [&]<typename T>(T*) {
     for_tasks(rows, [&](int64_t row, int) {
       typed<T>(cpu_kernels())
           .cross_entropy(data<T>(logits) + row * vocab, data<int64_t>(labels) + row, 1, vocab,
-                         static_cast<float>(loss_scale), want_grad,
-                         losses.data() + static_cast<size_t>(row));
+                         static_cast<float>(loss_scale), want_grad, losses + row);
     });
   });
-  double sum = 0;
-  for (const double loss : losses) sum += loss;
-  return sum;
 }
 
 struct Head {
@@ -42,22 +39,21 @@ struct Head {
   bool want_grad;
 };
 
-// Loss of some rows; their input gradients go to dx.
-double chunk_loss(const Head& head, const at::Tensor& x, const at::Tensor& labels,
-                  const at::Tensor& dx) {
+// Losses of some rows; their input gradients go to dx.
+void chunk_loss(const Head& head, const at::Tensor& x, const at::Tensor& labels,
+                const at::Tensor& dx, double* losses) {
   at::Tensor logits = matmul_nt(x, head.w.value), down;
   if (!head.loras.empty()) {
     down = lora_down(x, head.loras);
     add_lora(logits, down, head.loras);
   }
-  const double loss = cross_entropy(logits, labels, head.loss_scale, head.want_grad);
-  if (!head.want_grad) return loss;
+  cross_entropy(logits, labels, head.loss_scale, head.want_grad, losses);
+  if (!head.want_grad) return;
   at::Tensor dx_chunk = matmul_nn(logits, head.w.value);
   if (head.w.trainable()) add_matmul_tn(head.w.grad, logits, x);
   if (!head.loras.empty()) lora_backward(logits, x, down, head.loras, dx_chunk);
   at::Tensor target = dx;
   target.copy_(dx_chunk);
-  return loss;
 }
 
 void check_labels(const at::Tensor& labels, int64_t vocab) {
@@ -87,11 +83,14 @@ HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor&
   const at::Tensor dx = want_grad ? at::empty_like(x) : at::Tensor();
   const Head head{w_VD, loras, loss_scale, want_grad};
   HeadLoss result;
+  result.losses.resize(static_cast<size_t>(x.size(0)));
   const int64_t step = chunk_rows(vocab);
   for (int64_t begin = 0; begin < x.size(0); begin += step) {
     const int64_t count = std::min(step, x.size(0) - begin);
-    result.loss_sum += chunk_loss(head, x.narrow(0, begin, count), labels.narrow(0, begin, count),
-                                  want_grad ? dx.narrow(0, begin, count) : at::Tensor());
+    double* losses = result.losses.data() + begin;
+    chunk_loss(head, x.narrow(0, begin, count), labels.narrow(0, begin, count),
+               want_grad ? dx.narrow(0, begin, count) : at::Tensor(), losses);
+    result.loss_sum += std::accumulate(losses, losses + count, 0.0);
   }
   if (!want_grad) return result;
   result.grad_x_TD = all ? dx : at::zeros_like(x_TD).index_copy_(0, rows, dx);

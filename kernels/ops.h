@@ -68,8 +68,9 @@ at::Tensor attention(const at::Tensor& qkv_TC, const at::Tensor& cos_TN2, const 
 at::Tensor embedding(const at::Tensor& ids_T, const Weight& w_VD);
 
 struct HeadLoss {
-  double loss_sum = 0;   // sum of the negative log likelihoods of trained tokens, not divided
-  at::Tensor grad_x_TD;  // d(loss_sum * loss_scale) / dx; undefined when want_grad is false
+  double loss_sum = 0;         // sum of the negative log likelihoods of trained tokens, not divided
+  std::vector<double> losses;  // those, one a trained token, in order
+  at::Tensor grad_x_TD;        // d(loss_sum * loss_scale) / dx; undefined when want_grad is false
 };
 
 // Head projection and cross-entropy in row chunks, gradients computed in the forward, logits never

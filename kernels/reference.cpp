@@ -123,8 +123,13 @@ HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor&
   if (want_grad) x.set_requires_grad(true);
   at::Tensor logits = reference::linear(x, w_VD, {}, loras);
   if (logits.scalar_type() != at::kDouble) logits = logits.to(at::kFloat);
-  const at::Tensor loss = at::cross_entropy_loss(logits, labels_T, {}, at::Reduction::Sum, -100);
-  HeadLoss result{loss.item<double>(), {}};
+  const at::Tensor losses_T =
+      at::cross_entropy_loss(logits, labels_T, {}, at::Reduction::None, -100);
+  const at::Tensor loss = losses_T.sum();
+  const at::Tensor trained =
+      losses_T.detach().masked_select(labels_T.ne(-100)).to(at::kCPU, at::kDouble).contiguous();
+  const double* values = trained.const_data_ptr<double>();
+  HeadLoss result{loss.item<double>(), {values, values + trained.numel()}, {}};
   if (want_grad) {
     (loss * loss_scale).backward();
     result.grad_x_TD = x.grad();

@@ -11,6 +11,7 @@
 #include "models/model.h"
 #include "trainer/manifest.h"
 #include "trainer/optimizer.h"
+#include "trainer/source_loss.h"
 
 namespace hone::trainer {
 
@@ -21,6 +22,7 @@ struct TrainerState {
   int64_t num_tokens = 0;   // real tokens fed since the start of the run
   double loss_sum = 0;      // of the trained tokens since the last scheduled row of metrics.jsonl
   int64_t loss_tokens = 0;  // how many these are
+  SourceLosses by_source;   // the same for each of several datasets
   int64_t horizon = 0;      // of the learning rate schedule
   std::optional<double> first_eval_loss;
 };

@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "models/model.h"
+#include "trainer/source_loss.h"
 
 namespace hone::trainer {
 
@@ -15,6 +16,7 @@ struct EvalResult {
   double perplexity = 0;  // exp(loss)
   int64_t num_trained_tokens = 0;
   int64_t num_tokens = 0;
+  SourceLosses by_source;
 };
 
 struct EvalHooks {

@@ -24,13 +24,15 @@ std::string train_row_json(const TrainRow& row) {
   json["tokens"] = row.num_tokens;
   json["tokens_per_second"] = row.tokens_per_second;
   json["flops_share"] = row.flops_share;
+  if (!row.datasets.is_null()) json["datasets"] = row.datasets;
   return json.dump();
 }
 
-std::string eval_row_json(int64_t step, double eval_loss) {
+std::string eval_row_json(int64_t step, double eval_loss, const core::Json& datasets) {
   Json json;
   json["step"] = step;
   json["eval_loss"] = eval_loss;
+  if (!datasets.is_null()) json["eval_datasets"] = datasets;
   return json.dump();
 }
 

@@ -20,11 +20,12 @@ struct TrainRow {
   int64_t num_tokens = 0;  // fed since the start of the run, no padding
   double tokens_per_second = 0;
   double flops_share = 0;  // of the measured rate of matrix products; trainer/throughput.h
+  core::Json datasets;     // losses_json of several datasets; null for one
 };
 
 // Numbers are written with as many digits as it takes to read the same double back.
 std::string train_row_json(const TrainRow& row);
-std::string eval_row_json(int64_t step, double eval_loss);
+std::string eval_row_json(int64_t step, double eval_loss, const core::Json& datasets = {});
 
 // Which rows of an earlier part of the run stay when it goes on from a checkpoint.
 struct ResumePoint {

@@ -145,6 +145,12 @@ Json state_to_json(const TrainerState& state, const OptimizerState& optimizer) {
   json["data"] = Json{{"next_step", state.step}};
   json["loss_sum"] = state.loss_sum;
   json["loss_tokens"] = state.loss_tokens;
+  if (!state.by_source.empty()) {
+    json["loss_by_dataset"] = Json::array();
+    for (const SourceLoss& source : state.by_source) {
+      json["loss_by_dataset"].push_back({source.loss_sum, source.num_trained_tokens});
+    }
+  }
   json["scheduler_steps"] = state.horizon;
   json["first_eval_loss"] = state.first_eval_loss ? Json(*state.first_eval_loss) : Json(nullptr);
   return json;
@@ -158,6 +164,9 @@ TrainerState state_from_json(const Json& json, OptimizerState& optimizer, const 
     state.num_tokens = json.at("tokens").get<int64_t>();
     state.loss_sum = json.at("loss_sum").get<double>();
     state.loss_tokens = json.at("loss_tokens").get<int64_t>();
+    for (const Json& source : json.value("loss_by_dataset", Json::array())) {
+      state.by_source.push_back({source.at(0).get<double>(), source.at(1).get<int64_t>()});
+    }
     state.horizon = json.at("scheduler_steps").get<int64_t>();
     if (!json.at("first_eval_loss").is_null())
       state.first_eval_loss = json.at("first_eval_loss").get<double>();

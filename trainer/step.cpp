@@ -48,6 +48,9 @@ class StepRun {
       result_.num_trained_tokens += micro_batch.num_trained_tokens;
       result_.num_tokens += static_cast<int64_t>(micro_batch.input_ids.size());
     }
+    if (options.num_sources > 1) {
+      result_.by_source.resize(static_cast<size_t>(options.num_sources));
+    }
     loss_scale_ = 1.0 / static_cast<double>(std::max<int64_t>(1, result_.num_trained_tokens));
     for (models::Stage& stage : model_.stages) {
       if (stage.grads.defined()) stage.grads.zero_();
@@ -118,6 +121,8 @@ class StepRun {
                       micro_batches_.subspan(action.micro_batch, 1));
     }
     result_.loss_sum += head.loss_sum;
+    add_losses(micro_batches_[static_cast<size_t>(action.micro_batch)], head.losses,
+               result_.by_source);
     running_ = head.grad_x_TD;
   }
 

@@ -9,6 +9,7 @@
 #include "models/model.h"
 #include "parallel/schedule.h"
 #include "trainer/optimizer.h"
+#include "trainer/source_loss.h"
 #include "trainer/timeline.h"
 
 namespace hone::trainer {
@@ -22,6 +23,7 @@ struct StepOptions {
   double learning_rate = 0;
   OptimizerOptions optimizer;
   Timeline* timeline = nullptr;  // told of every action
+  int64_t num_sources = 1;       // datasets to tell apart
 };
 
 struct StepResult {
@@ -29,6 +31,7 @@ struct StepResult {
   int64_t num_trained_tokens = 0;
   int64_t num_tokens = 0;  // fed, trained or not
   double grad_norm = 0;    // before clipping
+  SourceLosses by_source;
 };
 
 // What a forward depends on, for micro-batch `index` of a step: the same numbers whatever ran

@@ -71,6 +71,10 @@ JsonlFile::Keep samples_to_keep(const TrainInputs& inputs, const TrainOptions& o
   };
 }
 
+core::Json datasets_json(const SourceLosses& losses, const std::vector<std::string>& names) {
+  return losses.empty() ? core::Json() : losses_json(losses, names);
+}
+
 class Run {
  public:
   Run(const TrainInputs& inputs, const TrainOptions& options)
@@ -174,6 +178,7 @@ class Run {
     state_.num_tokens += last_step_.num_tokens;
     state_.loss_sum += last_step_.loss_sum;
     state_.loss_tokens += last_step_.num_trained_tokens;
+    add_losses(last_step_.by_source, state_.by_source);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     throughput_.add_step(micro_batches, seconds);
     timeline_.counter("tokens/s", static_cast<double>(last_step_.num_tokens) / seconds);
@@ -195,7 +200,8 @@ class Run {
                            .seed = options_.seed,
                            .learning_rate = rate_.at(state_.step),
                            .optimizer = options_.optimizer,
-                           .timeline = &timeline_});
+                           .timeline = &timeline_,
+                           .num_sources = inputs_.train_data.num_sources()});
   }
 
   // The last step gets a row in any case; unless one is due there the counters go on as if it had
@@ -210,13 +216,15 @@ class Run {
         .grad_norm = last_step_.grad_norm,
         .num_tokens = state_.num_tokens,
         .tokens_per_second = throughput_.row().tokens_per_second(),
-        .flops_share = throughput_.share(throughput_.row())};
+        .flops_share = throughput_.share(throughput_.row()),
+        .datasets = datasets_json(state_.by_source, inputs_.train_names)};
     metrics_.append(train_row_json(row));
     progress_.row_logged(row);
     tell(RunMoment::kRow);
     if (!due) return;
     state_.loss_sum = 0;
     state_.loss_tokens = 0;
+    state_.by_source.clear();
     throughput_.end_row();
   }
 
@@ -235,7 +243,8 @@ class Run {
                  {.progress = [&](double fraction) { progress_.evaluating(fraction); },
                   .should_stop = [&] { return should_stop(); }});
     if (!evaluated) return;  // its row is made when the run goes on
-    metrics_.append(eval_row_json(state_.step, evaluated->loss));
+    metrics_.append(eval_row_json(state_.step, evaluated->loss,
+                                  datasets_json(evaluated->by_source, inputs_.eval_names)));
     progress_.message(fmt::format("step {}: held-out loss {:.4f}, perplexity {:.3f}", state_.step,
                                   evaluated->loss, evaluated->perplexity));
     if (state_.step == 0) state_.first_eval_loss = result_.first_eval_loss = evaluated->loss;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/loader.h"
@@ -25,6 +26,8 @@ struct TrainInputs {
   models::Model& model;
   const data::Loader& train_data;
   const data::Loader* eval_data = nullptr;  // unshuffled, one pass an evaluation
+  // What metrics call each source of the data; used where there are several.
+  std::vector<std::string> train_names, eval_names;
   // Files copied into checkpoints and the final folder: config.json, tokenizer files,
   // generation_config.json.
   std::filesystem::path model_folder;

@@ -134,6 +134,8 @@ int train(const TrainArguments& arguments) {
       {.model = model,
        .train_data = train_loader,
        .eval_data = eval_loader ? &*eval_loader : nullptr,
+       .train_names = data.train_names,
+       .eval_names = data.eval_names,
        .model_folder = inputs.model.folder,
        .resume_from = checkpoint,
        .tokenizer = &tokenizer,

@@ -2,6 +2,8 @@
 // are relative norms: 2e-6 for float32, 2e-2 for bfloat16.
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "core/error.h"
 #include "core/rng.h"
 #include "kernels/dropout.h"
@@ -217,6 +219,10 @@ void check_head(at::ScalarType type, bool train_head, bool with_lora, int64_t vo
       reference::head_loss(x.to(at::kDouble), exact_w, labels, 1.0 / 43, true, exact_adapters);
   const double bound = bound_of(type);
   EXPECT_NEAR(got.loss_sum / exact.loss_sum, 1.0, bound);
+  ASSERT_EQ(got.losses.size(), exact.losses.size());
+  for (size_t i = 0; i < exact.losses.size(); ++i) {
+    EXPECT_NEAR(got.losses[i], exact.losses[i], bound * std::max(1.0, exact.losses[i])) << i;
+  }
   EXPECT_LT(oracle::distance(got.grad_x_TD, exact.grad_x_TD), bound);
   EXPECT_EQ(got.grad_x_TD.narrow(0, 10, 7).abs().sum().item<double>(), 0.0);
   if (train_head) {
@@ -240,6 +246,9 @@ TEST(HeadLoss, ManyChunksAreOneLoss) {
   const Weight w = oracle::weight(oracle::rand({vocab, 4}, 2));
   const HeadLoss whole = head_loss(x, w, labels, 1.0, true);
   double parts = 0;
+  EXPECT_EQ(whole.losses.size(), 700u);
+  EXPECT_NEAR(std::accumulate(whole.losses.begin(), whole.losses.end(), 0.0) / whole.loss_sum, 1.0,
+              1e-12);
   const Weight again = oracle::weight(w.value);
   for (int64_t begin = 0; begin < 700; begin += 100) {
     const HeadLoss part =
