@@ -1,150 +1,93 @@
 #include "data/build_cache.h"
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <mutex>
-#include <optional>
 #include <thread>
 
 #include "core/error.h"
 #include "core/text.h"
 #include "data/built_row.h"
-#include "data/data_files.h"
+#include "data/ordered_map.h"
 #include "data/row_sink.h"
+#include "data/row_stream.h"
 
 namespace hone::data {
 namespace fs = std::filesystem;
 using core::ErrorKind;
 namespace {
 
-constexpr size_t kChunkRows = 32;
-constexpr size_t kChunksAhead = 64;  // finished chunks that may wait for the writer
+constexpr size_t kMaxBytesUnderWay = size_t{16} << 20;
 
-struct SourceRow {
-  size_t source;
-  const DataFile* file;
-  RowSlice slice;
+struct BuiltChunk {
+  struct Row {
+    BuiltRow built;
+    std::string bad_row;  // why it is skipped; "": it is not
+  };
+  size_t source = 0;
+  std::vector<Row> rows;
+  double fraction = 0;
 };
 
-struct ChunkRow {
-  size_t source;
-  BuiltRow built;
-  std::string bad_row;  // why it is skipped; "": it is not
-};
-
-struct Chunk {
-  std::vector<ChunkRow> rows;
-  std::exception_ptr error;
-};
-
-// The row's error with its place in the file, the template's place if any moved into the text, and
-// how the row begins.
-core::Error located(const core::Error& error, const SourceRow& row) {
-  core::ErrorDetail detail = error.detail();
+// The problem with its place in the file, the template's place if any moved into the text, and how
+// the row begins.
+core::Error located(ErrorKind kind, core::ErrorDetail detail, const fs::path& path,
+                    const FileRow& row) {
   if (!detail.where.empty()) detail.what = detail.where + ": " + detail.what;
-  detail.where = row.file->path().string() + ":" + std::to_string(row.slice.line);
+  detail.where = path.string() + ":" + std::to_string(row.line);
   if (!detail.hint.empty()) detail.hint += "; ";
-  detail.hint += "row: " + core::excerpt(row.slice.text, 80);
-  return core::Error(error.kind(), std::move(detail));
+  detail.hint += "row: " + core::excerpt(row.text, 80);
+  return core::Error(kind, std::move(detail));
 }
 
-class CacheBuilder {
+// Counts rows, and stops when more of them are bad than the recipe allows.
+class BadRowLimit {
  public:
-  CacheBuilder(std::vector<SourceRow> rows, const std::vector<DatasetSource>& sources,
-               const DatasetOptions& options, const Tokenizer& tokenizer)
-      : rows_(std::move(rows)),
-        sources_(sources),
-        options_(options),
-        tokenizer_(tokenizer),
-        chunks_((rows_.size() + kChunkRows - 1) / kChunkRows) {}
+  explicit BadRowLimit(double max_bad_rows) : max_bad_rows_(max_bad_rows) {}
 
-  // Runs the workers and hands each chunk, in order, to `consume`.
-  template <typename Consume>
-  void run(const Consume& consume) {
-    const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-    const auto num_workers = std::min<size_t>(cores, chunks_.size());
-    std::vector<std::jthread> workers;
-    for (size_t i = 0; i < num_workers; ++i) workers.emplace_back([this] { work(); });
-    try {
-      for (size_t i = 0; i < chunks_.size(); ++i) {
-        Chunk chunk = wait_for(i);
-        if (chunk.error) std::rethrow_exception(chunk.error);
-        consume(chunk, i + 1 == chunks_.size() ? 1.0 : static_cast<double>(i + 1) / chunks_.size());
-      }
-    } catch (...) {
-      stop();
-      throw;
-    }
+  void add(const std::string& bad_row) {
+    ++num_rows_;
+    if (bad_row.empty()) return;
+    if (num_bad_rows_++ == 0) first_ = bad_row;
+    if (max_bad_rows_ >= 1) check(max_bad_rows_);
+  }
+  // A fraction can be judged only when all rows are known.
+  void finish() const {
+    if (max_bad_rows_ > 0 && max_bad_rows_ < 1)
+      check(max_bad_rows_ * static_cast<double>(num_rows_));
   }
 
  private:
-  void work() {
-    for (;;) {
-      const size_t index = next_.fetch_add(1);
-      if (index >= chunks_.size()) return;
-      {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return stopped_ || index < consumed_ + kChunksAhead; });
-        if (stopped_) return;
-      }
-      auto chunk = std::make_unique<Chunk>(make_chunk(index));
-      std::lock_guard lock(mutex_);
-      chunks_[index] = std::move(chunk);
-      changed_.notify_all();
-    }
+  void check(double limit) const {
+    // A dataset whose every row is bad is told as one without rows.
+    if (static_cast<double>(num_bad_rows_) <= limit || num_bad_rows_ == num_rows_) return;
+    core::fail(ErrorKind::kBadInput,
+               {.what = "too many bad rows",
+                .got = core::format_count(num_bad_rows_) + " of " + core::format_count(num_rows_),
+                .expected = "at most " + core::format_count(static_cast<uint64_t>(limit)) +
+                            " (max_bad_rows)",
+                .hint = "the first: " + first_});
   }
 
-  Chunk wait_for(size_t index) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return chunks_[index] != nullptr; });
-    Chunk chunk = std::move(*chunks_[index]);
-    chunks_[index].reset();
-    consumed_ = index + 1;
-    changed_.notify_all();
-    return chunk;
-  }
+  double max_bad_rows_;
+  uint64_t num_rows_ = 0, num_bad_rows_ = 0;
+  std::string first_;
+};
 
-  void stop() {
-    std::lock_guard lock(mutex_);
-    stopped_ = true;
-    changed_.notify_all();
-  }
-
-  Chunk make_chunk(size_t index) const {
-    Chunk chunk;
-    const size_t end = std::min(rows_.size(), (index + 1) * kChunkRows);
+BuiltChunk build_chunk(const RowChunk& chunk, const DatasetSource& source,
+                       const DatasetOptions& options, const Tokenizer& tokenizer) {
+  BuiltChunk built{.source = chunk.source, .fraction = chunk.fraction};
+  for (const FileRow& row : chunk.rows) {
     try {
-      for (size_t i = index * kChunkRows; i < end; ++i) add_row(rows_[i], chunk);
-    } catch (...) {
-      chunk.error = std::current_exception();
-    }
-    return chunk;
-  }
-
-  void add_row(const SourceRow& row, Chunk& chunk) const {
-    try {
-      chunk.rows.push_back(
-          {row.source, build_row(row.slice.text, sources_[row.source], options_, tokenizer_), ""});
+      if (!row.problem.what.empty()) throw core::Error(ErrorKind::kBadInput, row.problem);
+      built.rows.push_back({build_row(row.text, source, options, tokenizer), ""});
     } catch (const core::Error& error) {
       if (error.kind() != ErrorKind::kBadInput) throw;
-      const core::Error full = located(error, row);
-      if (options_.on_bad_row == BadRowPolicy::kError) throw full;
-      chunk.rows.push_back({row.source, {}, full.what()});
+      const core::Error full = located(error.kind(), error.detail(), chunk.path, row);
+      if (options.on_bad_row == BadRowPolicy::kError) throw full;
+      built.rows.push_back({{}, full.what()});
     }
   }
-
-  const std::vector<SourceRow> rows_;
-  const std::vector<DatasetSource>& sources_;
-  const DatasetOptions& options_;
-  const Tokenizer& tokenizer_;
-  std::atomic<size_t> next_ = 0;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<std::unique_ptr<Chunk>> chunks_;
-  size_t consumed_ = 0;
-  bool stopped_ = false;
-};
+  return built;
+}
 
 }  // namespace
 
@@ -153,30 +96,31 @@ void build_token_cache(const std::vector<DatasetSource>& sources,
                        const DatasetOptions& options, const Tokenizer& tokenizer,
                        const fs::path& cache_folder, const std::string& key,
                        const Progress& progress) {
-  std::vector<std::unique_ptr<DataFile>> opened;
-  std::vector<SourceRow> rows;
-  for (size_t s = 0; s < sources.size(); ++s) {
-    int64_t left = sources[s].max_rows;
-    for (const fs::path& path : files[s]) {
-      opened.push_back(std::make_unique<DataFile>(path, left));
-      const DataFile& file = *opened.back();
-      for (const RowSlice& slice : file.rows()) rows.push_back({s, &file, slice});
-      if (sources[s].max_rows > 0 && (left -= static_cast<int64_t>(file.rows().size())) <= 0) break;
-    }
-  }
+  RowStream stream(sources, files);
   RowSink sink(sources, options, cache_folder, key);
-  CacheBuilder builder(std::move(rows), sources, options, tokenizer);
-  builder.run([&](const Chunk& chunk, double fraction) {
-    for (const ChunkRow& row : chunk.rows) {
+  BadRowLimit limit(options.max_bad_rows);
+  auto read = [&] { return stream.next(); };
+  const auto work = [&](const RowChunk& chunk) {
+    return build_chunk(chunk, sources[chunk.source], options, tokenizer);
+  };
+  const auto cost = [](const RowChunk& chunk) { return chunk.num_bytes; };
+  double reported = 0;
+  OrderedMap map(read, work, cost, kMaxBytesUnderWay);
+  map.run(std::max(1u, std::thread::hardware_concurrency()), [&](const BuiltChunk& chunk) {
+    for (const BuiltChunk::Row& row : chunk.rows) {
+      limit.add(row.bad_row);
       if (row.bad_row.empty()) {
-        sink.add(row.source, row.built);
+        sink.add(chunk.source, row.built);
       } else {
-        sink.add_bad_row(row.source, row.bad_row);
+        sink.add_bad_row(chunk.source, row.bad_row);
       }
     }
-    if (progress) progress(fraction);
+    if (progress && chunk.fraction > reported && chunk.fraction < 1)
+      progress(reported = chunk.fraction);
   });
+  limit.finish();
   sink.finish();
+  if (progress) progress(1);
 }
 
 }  // namespace hone::data

@@ -52,13 +52,15 @@ std::string cache_key(const std::vector<DatasetSource>& sources,
   for (size_t s = 0; s < sources.size(); ++s) {
     Json hashes = Json::array(), columns = Json::array();
     for (const fs::path& file : files[s]) {
-      hashes.push_back(content_hash(file, memo_folder) + file.extension().string());
+      hashes.push_back(content_hash(file, memo_folder) + file.stem().extension().string() +
+                       file.extension().string());
     }
     for (const auto& [ours, theirs] : sources[s].columns) columns.push_back({ours, theirs});
     parts.push_back({{"files", hashes},
                      {"format", static_cast<int>(sources[s].format)},
                      {"columns", columns},
-                     {"max_rows", sources[s].max_rows}});
+                     {"max_rows", sources[s].max_rows},
+                     {"sample_by", static_cast<int>(sources[s].sample_by)}});
   }
   const Json key = {{"version", kKeyVersion},
                     {"tokenizer", tokenizer.fingerprint()},
@@ -68,6 +70,7 @@ std::string cache_key(const std::vector<DatasetSource>& sources,
                     {"completion_only_loss", options.completion_only_loss},
                     {"system_prompt", options.system_prompt},
                     {"on_bad_row", static_cast<int>(options.on_bad_row)},
+                    {"max_bad_rows", options.max_bad_rows},
                     {"deduplicate", options.deduplicate}};
   return core::sha256_hex(key.dump());
 }

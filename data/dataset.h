@@ -17,15 +17,20 @@ namespace hone::data {
 
 enum class RowFormat { kMessages, kShareGpt, kAlpaca, kPromptCompletion, kText };
 enum class BadRowPolicy { kError, kSkip };
+enum class SampleBy { kLine, kParagraph, kDocument };
 
-// One entry of `datasets:` or `eval_datasets:`. `path` is a JSONL or JSON file, or a folder with
-// such files; `split` picks by file name as the hub does ("train", "test").
+// One entry of `datasets:` or `eval_datasets:`. `path` is a file, a pattern (`data/*.jsonl`), a
+// folder, or the id of a hub's dataset, whose files are fetched before; `config_name` and `split`
+// pick files of a folder or hub dataset as the hub does (dataset_files.h).
 struct DatasetSource {
   std::filesystem::path path;
   RowFormat format = RowFormat::kMessages;
   std::string split;
+  std::string config_name;                                   // "": the default one
+  std::string revision;                                      // of a hub's dataset; "": main
   std::vector<std::pair<std::string, std::string>> columns;  // our column name -> the file's
   int64_t max_rows = 0;                                      // 0: all
+  SampleBy sample_by = SampleBy::kLine;                      // what a row of a .txt file is
   std::string where;                                         // "recipe.yaml:9" for messages
 };
 
@@ -35,6 +40,8 @@ struct DatasetOptions {
   bool completion_only_loss = true;  // prompt_completion, alpaca: train the completion only
   std::string system_prompt;         // put before conversations that have no system turn
   BadRowPolicy on_bad_row = BadRowPolicy::kError;
+  // With kSkip: how many rows may be bad, a fraction of all if below 1; 0: any number.
+  double max_bad_rows = 0;
   bool deduplicate = false;  // of equal rows, whatever source they come from, only the first stays
 };
 

@@ -4,6 +4,8 @@
 #include <filesystem>
 
 #include "core/text.h"
+#include "data/file_type.h"
+#include "data/glob.h"
 #include "hub/repo_id.h"
 #include "models/spec/model_spec.h"
 
@@ -36,17 +38,28 @@ void check_folder_or_id(const CheckContext& context, const std::string& path, co
   }
 }
 
+// "" if the path may be a dataset: something that is here, a pattern that matches, or what may be
+// the id of a hub's dataset. A name with a data file's extension is none.
+std::string source_problem(const std::string& path) {
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return "";
+  const std::string start = " (relative paths start at " + fs::current_path(ignored).string() + ")";
+  if (data::is_glob(path)) return data::expand_glob(path).empty() ? "no file matches" + start : "";
+  const bool may_be_id = !looks_like_path(path) && !data::file_type_of(path) &&
+                         hub::repo_id_problem(path, true).empty();
+  return may_be_id ? "" : "no such file or folder" + start;
+}
+
 void check_sources(const CheckContext& context, const std::string& list) {
   if (!context.at(list).is_array()) return;
   for (size_t i = 0; i < context.at(list).size(); ++i) {
     if (!context.at(list)[i].is_object()) continue;
     const Json& path = context.at(list)[i].at("path");
-    std::error_code ignored;
-    if (!path.is_string() || fs::exists(path.get<std::string>(), ignored)) continue;
+    if (!path.is_string()) continue;
+    const std::string problem = source_problem(path.get<std::string>());
+    if (problem.empty()) continue;
     context.report(list + "[" + std::to_string(i) + "].path",
-                   "got '" + path.get<std::string>() +
-                       "': no such file or folder (relative paths start at " +
-                       fs::current_path(ignored).string() + ")");
+                   "got '" + path.get<std::string>() + "': " + problem);
   }
 }
 

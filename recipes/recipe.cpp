@@ -27,6 +27,11 @@ data::RowFormat row_format(const std::string& name) {
   return data::RowFormat::kMessages;
 }
 
+data::SampleBy sample_by(const std::string& name) {
+  if (name == "paragraph") return data::SampleBy::kParagraph;
+  return name == "document" ? data::SampleBy::kDocument : data::SampleBy::kLine;
+}
+
 trainer::ScheduleType schedule_type(const std::string& name) {
   if (name == "cosine") return trainer::ScheduleType::kCosine;
   if (name == "constant") return trainer::ScheduleType::kConstant;
@@ -43,7 +48,10 @@ std::vector<data::DatasetSource> sources_of(const CheckedRecipe& checked, const 
     data::DatasetSource source{.path = text_or_empty(item.at("path")),
                                .format = row_format(item.at("format")),
                                .split = text_or_empty(item.at("split")),
-                               .max_rows = integer_or_zero(item.at("max_rows"))};
+                               .config_name = text_or_empty(item.at("name")),
+                               .revision = text_or_empty(item.at("revision")),
+                               .max_rows = integer_or_zero(item.at("max_rows")),
+                               .sample_by = sample_by(item.at("sample_by"))};
     if (item.at("columns").is_object()) {
       for (const auto& [ours, theirs] : item.at("columns").items())
         source.columns.emplace_back(ours, theirs);
@@ -141,6 +149,7 @@ void read_data_options(const Json& v, Recipe& recipe) {
                             .system_prompt = text_or_empty(v.at("system_prompt")),
                             .on_bad_row = v.at("on_bad_row") == "skip" ? data::BadRowPolicy::kSkip
                                                                        : data::BadRowPolicy::kError,
+                            .max_bad_rows = v.at("max_bad_rows"),
                             .deduplicate = v.at("deduplicate")};
   recipe.loader.packing = v.at("packing");
   recipe.loader.max_length = v.at("max_length");

@@ -120,7 +120,8 @@ void add_source_keys(std::vector<KeySpec>& t, const std::string& list, KeySpec h
   t.push_back(head);
   t.push_back(
       {.name = prefix + "path",
-       .doc = "A JSONL or JSON file, or a folder of such files. Relative to where hone is started.",
+       .doc = "A file (JSONL, JSON, CSV, text or Parquet), a pattern such as `data/*.jsonl`, a "
+              "folder, or the id of a dataset. Relative to where hone is started.",
        .required = true,
        .aliases = {prefix + "data_files", prefix + "file"},
        .section = section});
@@ -132,7 +133,15 @@ void add_source_keys(std::vector<KeySpec>& t, const std::string& list, KeySpec h
                .aliases = {prefix + "type"},
                .section = section});
   t.push_back({.name = prefix + "split",
-               .doc = "Of a folder, the files of this split, picked by name (`train`, `test`).",
+               .doc = "Of a folder or hub dataset, the files of this split (`train`, `test`), "
+                      "picked by its card or by name; without it `train`.",
+               .section = section});
+  t.push_back({.name = prefix + "name",
+               .doc = "Of a folder or hub dataset, the configuration of its card.",
+               .aliases = {prefix + "subset", prefix + "config_name"},
+               .section = section});
+  t.push_back({.name = prefix + "revision",
+               .doc = "Of a hub dataset: branch, tag or commit.",
                .section = section});
   t.push_back({.name = prefix + "columns",
                .type = kTextMap,
@@ -144,6 +153,12 @@ void add_source_keys(std::vector<KeySpec>& t, const std::string& list, KeySpec h
                .doc = "Only the first rows.",
                .minimum = 1,
                .aliases = {prefix + "max_samples"},
+               .section = section});
+  t.push_back({.name = prefix + "sample_by",
+               .type = kChoice,
+               .default_value = "line",
+               .doc = "What a row of a .txt file is; paragraphs are set off by empty lines.",
+               .choices = {"line", "paragraph", "document"},
                .section = section});
 }
 
@@ -235,6 +250,14 @@ void add_data_keys(std::vector<KeySpec>& t) {
                .default_value = "error",
                .doc = "A row that can't be used: stop with its line, or skip and count it.",
                .choices = {"error", "skip"},
+               .section = section});
+  t.push_back({.name = "max_bad_rows",
+               .type = kNumber,
+               .default_value = "0.1",
+               .doc = "With `on_bad_row: skip`, stop when more rows are bad: a fraction of all "
+                      "rows (below 1), or a number of rows.",
+               .minimum = 0,
+               .exclusive_minimum = true,
                .section = section});
   add_mixing_keys(t);
 }

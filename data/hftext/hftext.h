@@ -1,5 +1,5 @@
-/* Hugging Face tokenization and chat templates: a C ABI over the Rust crates `tokenizers` and
- * `minijinja`.
+/* Hugging Face tokenization and chat templates, and rows of Parquet files: a C ABI over the Rust
+ * crates `tokenizers`, `minijinja` and `parquet`.
  *
  * All text is UTF-8, pointer and size, not NUL-terminated. Calls that can fail return 0, or 1 with
  * *error filled (free its message). A tokenizer and a template may be used by several threads at
@@ -16,6 +16,7 @@ extern "C" {
 
 typedef struct hft_tokenizer hft_tokenizer;
 typedef struct hft_template hft_template;
+typedef struct hft_parquet hft_parquet;
 
 /* Owned by the library: free with hft_text_free. */
 typedef struct {
@@ -59,6 +60,15 @@ int hft_template_has_generation(const hft_template* chat_template);
 int hft_template_render(const hft_template* chat_template, const char* context, size_t size,
                         int64_t now_unix, hft_text* out_text, hft_encoding* out_spans,
                         hft_error* error);
+
+/* `columns`: names separated by NUL, of the root columns to read; all if none of them is there. */
+int hft_parquet_open(const char* path, size_t path_size, const char* columns, size_t columns_size,
+                     hft_parquet** out, hft_error* error);
+/* The next rows as JSON objects, one a line, about max_bytes of them; empty at the end. When a row
+ * can't be read the rows before it come first and the next call fails, and so do all after it. Page
+ * sizes are checked before they are believed; a row has at most 16 MiB. One thread at a time. */
+int hft_parquet_next(hft_parquet* rows, size_t max_bytes, hft_text* out, hft_error* error);
+void hft_parquet_free(hft_parquet* rows);
 
 void hft_text_free(hft_text text);
 void hft_encoding_free(hft_encoding encoding);

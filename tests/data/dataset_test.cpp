@@ -205,8 +205,9 @@ TEST_F(DatasetTest, JsonArraysColumnsMaxRowsAndSystemPrompt) {
 
 TEST_F(DatasetTest, FolderGivesTheFilesOfTheSplit) {
   const Tokenizer tokenizer = make_tokenizer(folder_, "llama2", "");
-  for (const char* name : {"set/data/train-00000-of-00002.jsonl",
-                           "set/data/train-00001-of-00002.jsonl", "set/data/test.jsonl"}) {
+  for (const char* name :
+       {"set/data/train-00000-of-00002.jsonl", "set/data/train-00001-of-00002.jsonl",
+        "set/data/test-00000-of-00001.jsonl"}) {
     folder_.write(name, std::string(R"({"text": ")") + name + "\"}");
   }
   source_ = {.path = folder_.path() / "set",

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch
 
+import check_data
 import check_import
 import check_models
 import check_tensorboard
@@ -24,6 +25,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hone-interop-") as work:
         programs = Programs(sys.argv[1], work)
         check_text.check(checks, programs)
+        check_data.check(checks, programs)
         check_templates.check(checks, programs, sys.argv[3])
         check_models.check(checks, programs)
         check_tensorboard.check(checks, programs)

@@ -170,6 +170,14 @@ TEST_F(BadRecipe, PathsThatAreNotThereAreRecipeErrors) {
   EXPECT_NE(problem("eval_datasets: [{path: data/none.jsonl}]\n")
                 .find("got 'data/none.jsonl': no such file or folder"),
             std::string::npos);
+  for (const char* path : {"./owner/name", "a/b/c", "owner/name.csv.gz", "name"}) {
+    EXPECT_NE(problem("eval_datasets: [{path: " + std::string(path) + "}]\n").find("no such file"),
+              std::string::npos)
+        << path;
+  }
+  EXPECT_NE(problem("eval_datasets: [{path: 'none/*.jsonl'}]\n").find("no file matches"),
+            std::string::npos);
+  EXPECT_TRUE(problems(kSound + "eval_datasets: [{path: owner/name, revision: v1}]\n").empty());
   EXPECT_EQ(
       problem("", {"model_name_or_path=./nowhere"}),
       "--set model_name_or_path: got './nowhere', expected a folder or an id: no such folder");

@@ -1,13 +1,16 @@
-//! C ABI over the `tokenizers` and `minijinja` crates; the contract is `hftext.h`. No panic crosses it.
+//! C ABI over the `tokenizers`, `minijinja` and `parquet` crates; the contract is `hftext.h`. No panic crosses it.
 
 mod abi;
 mod chat;
 mod clock;
 mod generation;
+mod parquet_pages;
+mod parquet_rows;
 mod pyjson;
 
 use abi::{guard, input_bytes, input_str, HftEncoding, HftError, HftText};
 use chat::ChatTemplate;
+use parquet_rows::ParquetRows;
 use tokenizers::Tokenizer;
 
 /// # Safety
@@ -168,6 +171,50 @@ pub unsafe extern "C" fn hft_template_render(
         *out_spans = HftEncoding::new(&[], &spans);
         Ok(())
     })
+}
+
+/// # Safety
+/// As `hft_tokenizer_load`.
+#[no_mangle]
+pub unsafe extern "C" fn hft_parquet_open(
+    path: *const u8,
+    path_size: usize,
+    columns: *const u8,
+    columns_size: usize,
+    out: *mut *mut ParquetRows,
+    error: *mut HftError,
+) -> i32 {
+    guard(error, || {
+        let names = input_str(columns, columns_size)?;
+        let names = names.split('\0').filter(|n| !n.is_empty()).map(str::to_string).collect();
+        let rows = ParquetRows::open(input_str(path, path_size)?, names)?;
+        *out = Box::into_raw(Box::new(rows));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `rows` came from `hft_parquet_open`; one thread at a time.
+#[no_mangle]
+pub unsafe extern "C" fn hft_parquet_next(
+    rows: *mut ParquetRows,
+    max_bytes: usize,
+    out: *mut HftText,
+    error: *mut HftError,
+) -> i32 {
+    guard(error, || {
+        *out = HftText::new((*rows).next_batch(max_bytes)?);
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `rows` came from `hft_parquet_open` and is not used afterwards.
+#[no_mangle]
+pub unsafe extern "C" fn hft_parquet_free(rows: *mut ParquetRows) {
+    if !rows.is_null() {
+        drop(Box::from_raw(rows));
+    }
 }
 
 /// # Safety

@@ -3,8 +3,8 @@
 #include <variant>
 
 #include "core/json.h"
-#include "data/data_files.h"
 #include "data/row_format.h"
+#include "data/row_reader.h"
 #include "tests/fuzz/target.h"
 
 namespace hone::fuzz {
@@ -36,9 +36,9 @@ void check_row(std::string_view text, RowFormat format) {
 
 void check_file(const std::filesystem::path& path, std::string_view input) {
   accepts([&] {
-    const data::DataFile file(path, 0);
+    const auto reader = data::open_rows(path, {});
     size_t last_line = 0;
-    for (const data::RowSlice& row : file.rows()) {
+    for (data::FileRow row; reader->next(row);) {
       require(row.line >= last_line, "rows are out of order");
       require(!row.text.empty() && row.text.size() <= input.size(), "a row is not of the file");
       last_line = row.line;
