@@ -2,8 +2,11 @@
 
 #include <openssl/evp.h>
 
+#include <cerrno>
+#include <fstream>
+#include <vector>
+
 #include "core/error.h"
-#include "core/files.h"
 
 namespace hone::core {
 namespace {
@@ -57,7 +60,15 @@ std::string sha256_hex(std::string_view bytes) {
 }
 
 std::string sha256_file(const std::filesystem::path& path) {
-  return sha256_hex(MappedFile(path).text());
+  // Read, not mapped: the pages of a map count as this process's memory.
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail_errno("can't read", path.string(), errno);
+  Sha256 digest;
+  std::vector<char> piece(size_t{1} << 20);
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())) || file.gcount() > 0)
+    digest.update({piece.data(), static_cast<size_t>(file.gcount())});
+  if (file.bad()) fail_errno("can't read", path.string(), errno);
+  return digest.hex();
 }
 
 std::string git_blob_sha1(std::string_view bytes) {
