@@ -56,6 +56,7 @@ struct HttpRequest {
   // Both may throw. A request with a sink is not tried again once bytes have arrived.
   std::function<void(const HttpResponse& head)> on_head;
   std::function<void(std::string_view bytes)> sink;
+  std::function<void(uint64_t sent)> on_sent;  // bytes of a FileRange that have gone in this try
   std::function<bool()> is_cancelled;  // asked at least once a second; true breaks the transfer off
 };
 

@@ -120,6 +120,7 @@ size_t on_read(char* data, size_t one, size_t count, void* user) {
     }
     got = static_cast<size_t>(n);
     exchange.body_at += got;
+    if (exchange.request.on_sent) exchange.request.on_sent(exchange.body_at);
   });
   return good ? got : CURL_READFUNC_ABORT;
 }
@@ -222,6 +223,8 @@ void set_connection(CURL* curl, Exchange& exchange) {
   curl_easy_setopt(curl, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(hop.connect_timeout.count()));
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+  // On a connection used before, libcurl itself sends again what was not answered.
+  curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, exchange.request.retry ? 0L : 1L);
   // Bytes as stored; should a server compress all the same, libcurl undoes it.
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
   set_certificates(curl);

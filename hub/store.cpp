@@ -56,7 +56,7 @@ LocalStore LocalStore::at_endpoint(const std::string& endpoint) {
   if (path.starts_with('/')) return LocalStore(path);
   const bool is_http = endpoint.starts_with("http://") || endpoint.starts_with("https://");
   core::fail(is_http ? ErrorKind::kUnavailable : ErrorKind::kUsage,
-             {.what = is_http ? "hubs over HTTP are not supported yet" : "not a hub endpoint",
+             {.what = is_http ? "only a local store can be used here" : "not a hub endpoint",
               .got = endpoint,
               .expected = "file:///path or /path",
               .hint = "leave the endpoint out for the local hub"});

@@ -6,6 +6,7 @@
 #include "core/text.h"
 #include "data/file_type.h"
 #include "data/glob.h"
+#include "hub/push_http.h"
 #include "hub/repo_id.h"
 #include "models/spec/model_spec.h"
 
@@ -89,11 +90,21 @@ void check_adapter(const CheckContext& context) {
 
 void check_hub(const CheckContext& context) {
   const Json& id = context.at("hub_model_id");
+  const Json& given = context.at("hub_endpoint");
+  const std::string endpoint =
+      hub::push_endpoint(given.is_string() ? given.get<std::string>() : std::string());
+  const bool is_http = hub::is_http_endpoint(endpoint);
+  if (context.at("push_to_hub") == true && is_http) {
+    const std::string problem = hub::push_problem(endpoint);
+    if (!problem.empty()) context.report("push_to_hub", problem);
+  }
+  if (context.at("hub_create_pr") == true && !is_http)
+    context.report("hub_create_pr", "needs a hub over HTTP: the local store has no pull requests");
   if (context.at("push_to_hub") == true && id.is_null()) {
     context.report("push_to_hub", "needs hub_model_id: owner/name");
   }
   if (!id.is_string()) return;
-  const std::string problem = hub::repo_id_problem(id.get<std::string>(), true);
+  const std::string problem = hub::repo_id_problem(id.get<std::string>(), !is_http);
   if (!problem.empty())
     context.report("hub_model_id",
                    "got '" + id.get<std::string>() + "', expected owner/name: " + problem);

@@ -182,7 +182,8 @@ Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
                 .model_id = text_or_empty(v.at("hub_model_id")),
                 .branch = v.at("hub_revision"),
                 .endpoint = text_or_empty(v.at("hub_endpoint")),
-                .is_private = v.at("hub_private_repo")};
+                .is_private = v.at("hub_private_repo"),
+                .create_pr = v.at("hub_create_pr")};
   return recipe;
 }
 

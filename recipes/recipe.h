@@ -20,7 +20,7 @@ namespace hone::recipes {
 struct HubTarget {
   bool push = false;
   std::string model_id, branch, endpoint;
-  bool is_private = true;
+  bool is_private = true, create_pr = false;
 };
 
 // Where a run is shown besides its own files.

@@ -237,7 +237,15 @@ void add_hub_keys(std::vector<KeySpec>& t) {
                .section = section});
   t.push_back({.name = "hub_revision",
                .default_value = "main",
-               .doc = "Branch to push to.",
+               .doc = "Branch to push to; made from main if it is not there.",
+               .section = section});
+  t.push_back({.name = "hub_create_pr",
+               .type = kBool,
+               .default_value = "false",
+               .doc =
+                   "Open a pull request against that branch instead of committing to it. Needs a "
+                   "hub over HTTP, and a repository that is there.",
+               .aliases = {"create_pr"},
                .section = section});
   t.push_back({.name = "hub_private_repo",
                .type = kBool,

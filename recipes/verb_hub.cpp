@@ -33,21 +33,30 @@ std::string size_text(uint64_t bytes) { return core::format_bytes(static_cast<do
 
 struct PushArguments {
   std::string folder, id, endpoint, message, tag, branch = "main";
-  bool is_public = false;
+  bool is_public = false, is_dataset = false, create_pr = false;
 };
 
 int push(const PushArguments& a) {
-  hub::LocalStore store = hub::LocalStore::at_endpoint(a.endpoint);
-  const hub::PushResult result = hub::push_folder(
-      store, a.id, a.folder,
-      {.message = a.message, .tag = a.tag, .branch = a.branch, .is_private = !a.is_public});
+  hub::PushOptions options{.message = a.message,
+                           .tag = a.tag,
+                           .branch = a.branch,
+                           .create_pr = a.create_pr,
+                           .is_private = !a.is_public};
+  if (a.is_dataset) {
+    options.kind = hub::RepoKind::kDataset;
+    options.also_allow = {"*.jsonl", "*.json", "*.csv", "*.parquet", "*.txt", "*.zst", "*.gz"};
+  }
+  const hub::PushResult result = hub::publish(a.endpoint, a.id, a.folder, options);
   for (const hub::PushedFile& file : result.files) {
     std::printf("  %-40s %s\n", file.path.c_str(), size_text(file.size).c_str());
   }
   for (const std::string& name : result.removed) std::printf("  %-40s removed\n", name.c_str());
-  std::printf("%s@%s: %s%zu files, %s, in %s\n", a.id.c_str(), short_id(result.commit).c_str(),
-              result.changed ? "" : "nothing new; ", result.files.size(),
-              size_text(total_size(result.files)).c_str(), store.root().c_str());
+  std::printf("%s@%s: %s%zu files, %s, in %s\n", result.repo_id.c_str(),
+              short_id(result.commit).c_str(), result.changed ? "" : "nothing new; ",
+              result.files.size(), size_text(total_size(result.files)).c_str(),
+              result.place.c_str());
+  if (result.sent_bytes > 0) std::printf("%s sent\n", size_text(result.sent_bytes).c_str());
+  if (!result.pull_request.empty()) std::printf("%s\n", result.pull_request.c_str());
   return 0;
 }
 
@@ -132,9 +141,14 @@ void add_push(CLI::App& app, Action& chosen) {
   verb->add_option("id", a->id, "Repository, owner/name")->required();
   verb->add_option("--message", a->message, "Commit message");
   verb->add_option("--tag", a->tag, "Tag the commit");
-  verb->add_option("--branch", a->branch, "Branch to push to")->capture_default_str();
-  verb->add_option("--endpoint", a->endpoint, "Folder of a local store instead of the default one");
+  verb->add_option("--branch", a->branch, "Branch to push to; made from main if it is not there")
+      ->capture_default_str();
+  verb->add_option("--endpoint", a->endpoint,
+                   "URL of a hub, or folder of a local store; default: HF_ENDPOINT, else the local "
+                   "store");
   verb->add_flag("--public", a->is_public, "Make a new repository public");
+  verb->add_flag("--create-pr", a->create_pr, "Open a pull request instead (hubs over HTTP)");
+  verb->add_flag("--dataset", a->is_dataset, "Push a dataset: data files are published too");
   verb->callback([&chosen, a] { chosen = [a] { return push(*a); }; });
 }
 

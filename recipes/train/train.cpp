@@ -8,10 +8,10 @@
 #include <iterator>
 
 #include "core/error.h"
-#include "hub/push.h"
 #include "kernels/allocator.h"
 #include "models/load.h"
 #include "recipes/inputs.h"
+#include "recipes/publish.h"
 #include "recipes/recipe.h"
 #include "recipes/run_card.h"
 #include "recipes/run_reports.h"
@@ -68,17 +68,6 @@ void check_vocabulary(const data::Tokenizer& tokenizer, const models::ModelSpec&
               .where = inputs.tokenizer_folder.string(),
               .got = std::to_string(tokenizer.vocab_size()),
               .expected = "at most vocab_size " + std::to_string(spec.vocab_size)});
-}
-
-void push(const Recipe& recipe) {
-  hub::LocalStore store = hub::LocalStore::at_endpoint(recipe.hub.endpoint);
-  const hub::PushResult result =
-      hub::push_folder(store, recipe.hub.model_id, recipe.train.output_dir,
-                       {.message = "Fine-tune " + recipe.model_name_or_path,
-                        .branch = recipe.hub.branch,
-                        .is_private = recipe.hub.is_private});
-  spdlog::info("pushed {} files as {}@{}", result.files.size(), recipe.hub.model_id,
-               result.commit.substr(0, 12));
 }
 
 std::vector<trainer::SamplePrompt> sample_prompts(const Recipe& recipe, const PreparedData& data,
@@ -152,7 +141,8 @@ int train(const TrainArguments& arguments) {
                   .last_eval_loss = result.last_eval_loss,
                   .dtype = dtype.name});
   spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
-  if (recipe.hub.push) push(recipe);
+  if (recipe.hub.push)
+    publish_run(recipe, recipe.train.output_dir, "Fine-tune " + recipe.model_name_or_path);
   return 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -269,7 +270,10 @@ struct ScriptedServer::State {
       pollfd wait{listener, POLLIN, 0};
       if (::poll(&wait, 1, kPollMilliseconds) <= 0) continue;
       const int descriptor = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-      if (descriptor >= 0) workers.emplace_back([this, descriptor] { serve(descriptor); });
+      if (descriptor < 0) continue;
+      const int on = 1;
+      ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      workers.emplace_back([this, descriptor] { serve(descriptor); });
     }
   }
 };

@@ -13,6 +13,7 @@ import torch
 import check_data
 import check_import
 import check_models
+import check_push
 import check_tensorboard
 import check_templates
 import check_text
@@ -30,6 +31,7 @@ def main():
         check_models.check(checks, programs)
         check_tensorboard.check(checks, programs)
         check_import.check(checks, programs, sys.argv[2])
+        check_push.check(checks, programs)
     print(f"{checks.passed} passed, {len(checks.failed)} failed")
     sys.exit(1 if checks.failed else 0)
 
