@@ -2,7 +2,7 @@
 # Sets up everything the build needs on Debian 12: system packages, a Rust toolchain, and the LibTorch SDK.
 #   cmake/setup.sh            build dependencies
 #   cmake/setup.sh --model    also the GGUF file of SmolLM2-135M-Instruct that the quickstart imports (93 MB)
-#   cmake/setup.sh --python   also the Python environment of the interoperability tests (about 6 GB)
+#   cmake/setup.sh --python   also the Python environments of the interoperability tests (about 6 GB)
 # Re-running is cheap: what is there is left alone. Every download is a folder of the user's cache named after the pins
 # it was made from, shared by all checkouts; the folder named after cmake/versions.env links to those of this checkout.
 set -euo pipefail
@@ -90,6 +90,15 @@ PYTHON
   complete
 }
 
+# An environment of its own: its pins are not those of the packages under test.
+install_olah() {
+  local pins=("olah==$OLAH_VERSION")
+  component olah "${pins[@]}" && return
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install -q "${pins[@]}"
+  complete
+}
+
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
 flock 9  # two checkouts may set up at once
@@ -98,7 +107,7 @@ install_sdk
 for argument in "$@"; do
   case "$argument" in
     --model) install_model ;;
-    --python) install_python; install_templates ;;
+    --python) install_python; install_templates; install_olah ;;
     *) echo "cmake/setup.sh: unknown argument '$argument'" >&2; exit 64 ;;
   esac
 done

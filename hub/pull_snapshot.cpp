@@ -184,7 +184,8 @@ PulledSnapshot pull_snapshot(const HttpClient& client, const fs::path& cache,
   HubTarget target = asked;
   if (target.revision.empty()) target.revision = "main";
   const CacheRepo repo(cache, target.kind, target.id);
-  const std::string commit = find_remote_commit(client, target);
+  const std::string commit =
+      settings.commit.empty() ? find_remote_commit(client, target) : settings.commit;
   std::optional<RepoTree> known = repo.read_tree(commit);
   const RepoTree tree = known ? std::move(*known) : list_remote_tree(client, target, commit);
   if (tree.files.empty()) {

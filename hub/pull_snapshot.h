@@ -25,6 +25,7 @@ struct PullSettings {
   PullProgress progress;
   DownloadSettings download;
   bool verify = false;  // hash what the cache holds already, and mend it
+  std::string commit;   // what the revision is, when that is known already; else the hub is asked
 };
 
 struct PulledSnapshot {

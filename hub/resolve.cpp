@@ -13,6 +13,7 @@
 #include "hub/cache.h"
 #include "hub/cache_repo.h"
 #include "hub/push.h"
+#include "hub/remote.h"
 #include "hub/store.h"
 #include "hub/token.h"
 
@@ -137,14 +138,19 @@ ResolvedRepo from_cache(const CacheHit& hit, CachedFiles cached) {
   return {hit.folder, Origin::kHubCache, hit.commit, hit.commit, std::move(cached.files)};
 }
 
-ResolvedRepo from_endpoint(RepoKind kind, const std::string& id, const std::string& revision,
-                           const ResolveOptions& options) {
-  const HttpClient client = options.connect();
-  PulledSnapshot pulled =
-      pull_snapshot(client, cache_of(options), {.kind = kind, .id = id, .revision = revision},
-                    selection_of(kind, options), options.pull);
+ResolvedRepo from_endpoint(const HttpClient& client, const HubTarget& target,
+                           const ResolveOptions& options, const PullSettings& settings) {
+  PulledSnapshot pulled = pull_snapshot(client, cache_of(options), target,
+                                        selection_of(target.kind, options), settings);
   return {std::move(pulled.folder), Origin::kEndpoint,      pulled.commit, pulled.commit,
           std::move(pulled.files),  pulled.downloaded_bytes};
+}
+
+// Who has something to fall back on asks twice, not six times.
+std::string ask_briefly(const HttpClient& client, const HubTarget& target) {
+  HttpConfig config = client.config();
+  config.max_retries = 1;
+  return find_remote_commit(HttpClient(std::move(config)), target);
 }
 
 [[noreturn]] void fail_incomplete(const std::string& id, const CacheHit& hit,
@@ -181,7 +187,10 @@ ResolvedRepo resolve_repo(RepoKind kind, const std::string& id, const std::strin
     if (!can_ask && cached.is_listed) fail_incomplete(id, hit, cached);
     if (!can_ask) return {hit.folder, Origin::kHubCache, hit.commit, hit.commit};
   }
-  if (can_ask) return from_endpoint(kind, id, revision, options);
+  if (can_ask) {
+    return from_endpoint(options.connect(), {.kind = kind, .id = id, .revision = revision}, options,
+                         options.pull);
+  }
   core::fail(ErrorKind::kMissingInput,
              {.what = "can't find '" + id + "' (revision " +
                       (revision.empty() ? "main" : revision) + "): 1. folder " +
@@ -224,20 +233,24 @@ ResolvedRepo resolve_dataset(const std::string& id, const std::string& revision,
 ResolvedRepo resolve_at_endpoint(RepoKind kind, const std::string& id, const std::string& revision,
                                  const ResolveOptions& options) {
   check_id(id);
+  if (is_offline()) return resolve_repo(kind, id, revision, options);
+  const HubTarget target{.kind = kind, .id = id, .revision = revision};
+  const HttpClient client = options.connect();
+  const fs::path cache = cache_of(options);
+  const CacheHit hit = find_in_cache(cache, kind, id, revision);
+  if (hit.folder.empty()) return from_endpoint(client, target, options, options.pull);
+  CachedFiles cached = check_needed(cache, kind, id, hit, selection_of(kind, options));
+  if (!cached.missing.empty()) return from_endpoint(client, target, options, options.pull);
   try {
-    if (!is_offline()) return from_endpoint(kind, id, revision, options);
+    PullSettings settings = options.pull;
+    settings.commit = ask_briefly(client, target);
+    return from_endpoint(client, target, options, settings);
   } catch (const core::Error& failure) {
     if (failure.kind() != ErrorKind::kUnavailable) throw;
-    const CacheHit hit = find_in_cache(cache_of(options), kind, id, revision);
-    if (hit.folder.empty()) throw;
-    CachedFiles cached =
-        check_needed(cache_of(options), kind, id, hit, selection_of(kind, options));
-    if (!cached.missing.empty()) throw;
     spdlog::warn("{}; using commit {} of the Hugging Face cache", failure.what(),
                  hit.commit.substr(0, 12));
     return from_cache(hit, std::move(cached));
   }
-  return resolve_repo(kind, id, revision, options);
 }
 
 std::string folder_fingerprint(const fs::path& folder) {

@@ -78,8 +78,13 @@ ResolvedInputs resolve_inputs(const Recipe& recipe) {
 }
 
 PreparedData prepare_data(const Recipe& recipe, const data::Tokenizer& tokenizer) {
-  PreparedData data{.train = prepare("training data", recipe.datasets, recipe, tokenizer),
-                    .train_names = data::source_names(recipe.datasets)};
+  const hub::ResolveOptions access = hub_access(recipe.hub.endpoint);
+  std::vector<NamedRepo> repos;
+  const auto train_sources = fetch_datasets(recipe.datasets, access, repos);
+  const auto eval_sources = fetch_datasets(recipe.eval_datasets, access, repos);
+  PreparedData data{.train = prepare("training data", train_sources, recipe, tokenizer),
+                    .train_names = data::source_names(recipe.datasets),
+                    .repos = std::move(repos)};
   if (recipe.eval_split > 0) {
     SplitCaches parts =
         split_cache(data.train, recipe.eval_split, recipe.train.seed, token_cache_root());
@@ -88,7 +93,7 @@ PreparedData prepare_data(const Recipe& recipe, const data::Tokenizer& tokenizer
     data.eval = std::move(parts.eval);
     data.eval_names = data.train_names;
   } else if (!recipe.eval_datasets.empty()) {
-    data.eval = prepare("evaluation data", recipe.eval_datasets, recipe, tokenizer);
+    data.eval = prepare("evaluation data", eval_sources, recipe, tokenizer);
     data.eval_names = data::source_names(recipe.eval_datasets);
   }
   if (data.eval && recipe.eval_contamination != ContaminationPolicy::kOff) {

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "hub/resolve.h"
+#include "recipes/dataset_sources.h"
 #include "recipes/recipe.h"
 
 namespace hone::recipes {
@@ -31,6 +32,7 @@ struct PreparedData {
   data::TokenCache train;
   std::optional<data::TokenCache> eval;
   std::vector<std::string> train_names, eval_names;  // of their sources
+  std::vector<NamedRepo> repos;                      // datasets that the recipe names by their id
   std::optional<data::Contamination> contamination;  // of the evaluation data before any is dropped
 };
 

@@ -254,9 +254,11 @@ void add_hub_keys(std::vector<KeySpec>& t) {
                .aliases = {"hub_private"},
                .section = section});
   t.push_back({.name = "hub_endpoint",
-               .doc = "Where pushes go: a URL or the folder of a local store. Not given: "
-                      "`HF_ENDPOINT`, else the local store at "
-                      "`HONE_HUB` (`~/.local/share/hone/hub`).",
+               .doc =
+                   "Where pushes go: a URL or the folder of a local store. Not given: "
+                   "`HF_ENDPOINT`, else the local store at "
+                   "`HONE_HUB` (`~/.local/share/hone/hub`). A URL is also where ids that are "
+                   "nowhere near are pulled from; not given: `HF_ENDPOINT`, else the public hub.",
                .section = section});
 }
 

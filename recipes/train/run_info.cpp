@@ -84,6 +84,9 @@ Json run_info(const Recipe& recipe, const ResolvedInputs& inputs, const Prepared
   if (inputs.adapter) info["adapter"] = repo_json(recipe.adapter_path, *inputs.adapter);
   info["data"] = {{"train", cache_json(data.train, data.train_names)}};
   if (data.eval) info["data"]["eval"] = cache_json(*data.eval, data.eval_names);
+  for (const NamedRepo& dataset : data.repos) {
+    info["data"]["repositories"].push_back(repo_json(dataset.name, dataset.repo));
+  }
   if (data.contamination) {
     info["data"]["contamination"] = {{"eval_rows", data.contamination->num_eval_rows},
                                      {"identical", data.contamination->num_identical},

@@ -30,7 +30,7 @@ TEST(Http, SendsMethodHeadersAndBodyAndReadsHeadersWhateverTheirCase) {
     EXPECT_EQ(answer.body, "got body of " + method);
     EXPECT_EQ(answer.header("x-repo-COMMIT"), "abc");
     EXPECT_FALSE(answer.header("absent"));
-    const SeenRequest seen = server.seen().back();
+    const ServedRequest seen = server.seen().back();
     EXPECT_EQ(seen.method, method);
     EXPECT_EQ(seen.target, "/a%2Fb?x=1");
     EXPECT_EQ(seen.header("x-own"), "1");
