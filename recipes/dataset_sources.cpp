@@ -23,8 +23,8 @@ hub::SelectFiles split_of(const data::DatasetSource& source) {
     const bool has_card = std::find(paths.begin(), paths.end(), kCard) != paths.end();
     const std::string where =
         (source.where.empty() ? "" : source.where + ": ") + source.path.string();
-    std::vector<std::string> files =
-        data::choose_dataset_files(paths, has_card ? read(kCard) : "", "", source.split, where);
+    std::vector<std::string> files = data::choose_dataset_files(
+        paths, has_card ? read(kCard) : "", source.config_name, source.split, where);
     if (has_card && std::find(files.begin(), files.end(), kCard) == files.end()) {
       files.emplace_back(kCard);
     }
@@ -41,7 +41,7 @@ std::vector<data::DatasetSource> fetch_datasets(std::vector<data::DatasetSource>
     if (!is_id(source.path)) continue;
     const std::string id = source.path.string();
     options.select = split_of(source);
-    const hub::ResolvedRepo repo = hub::resolve_dataset(id, "", options);
+    const hub::ResolvedRepo repo = hub::resolve_dataset(id, source.revision, options);
     source.path = repo.folder;
     found.push_back({id, repo});
   }

@@ -18,7 +18,7 @@ TEST(DownloadText, HasFilesBytesRateAndTimeLeft) {
                        .num_files = 9,
                        .network_bytes = 1'000'000'000};
   EXPECT_EQ(download_text(state, 10),
-            "3 of 9 files, 1.2 GB of 4.8 GB (25 %), 100.0 MB/s, 36 s left");
+            "3 of 9 files, 1.2 GB of 4.8 GB (25 %), 100.0 MB/s, 36.0 s left");
   state = {.done_bytes = 5, .total_bytes = 5, .num_done = 1, .num_files = 1};
   EXPECT_EQ(download_text(state, 10), "1 of 1 file, 5 B of 5 B (100 %)")
       << "nothing over the network";
