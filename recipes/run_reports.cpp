@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "recipes/run_report.h"
 
 namespace hone::recipes {
 namespace {
@@ -16,7 +17,18 @@ formats::SessionStatus session_status(const std::filesystem::path& run_file) {
 
 }  // namespace
 
+void RunReports::write_html() const {
+  if (!recipe_.reports.html) return;
+  const std::filesystem::path& output_dir = recipe_.train.output_dir;
+  try {
+    write_run_report(output_dir, output_dir / kReportFile);
+  } catch (const std::exception& error) {
+    spdlog::warn("{} is not up to date: {}", kReportFile, error.what());
+  }
+}
+
 void RunReports::update(RunMoment moment) {
+  if (moment != RunMoment::kRow) write_html();
   if (!recipe_.reports.tensorboard || tensorboard_failed_) return;
   try {
     update_tensorboard(moment);

@@ -13,6 +13,7 @@ class RunReports {
  public:
   explicit RunReports(const Recipe& recipe) : recipe_(recipe) {}
   void update(trainer::RunMoment moment);
+  void write_html() const;  // report.html as the files are now
 
  private:
   void update_tensorboard(trainer::RunMoment moment);

@@ -12,6 +12,7 @@ void add_data(CLI::App& app, Action& chosen);    // data show
 void add_import(CLI::App& app, Action& chosen);
 void add_push(CLI::App& app, Action& chosen);
 void add_pull(CLI::App& app, Action& chosen);
+void add_report(CLI::App& app, Action& chosen);
 void add_hub(CLI::App& app, Action& chosen);  // hub ls | history | user
 
 }  // namespace hone::recipes

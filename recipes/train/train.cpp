@@ -14,6 +14,7 @@
 #include "recipes/publish.h"
 #include "recipes/recipe.h"
 #include "recipes/run_card.h"
+#include "recipes/run_report.h"
 #include "recipes/run_reports.h"
 #include "recipes/train/dtype_choice.h"
 #include "recipes/train/run_info.h"
@@ -117,6 +118,11 @@ int train(const TrainArguments& arguments) {
   recipe.train.gemm_rate = trainer::measure_gemm_rate(dtype.type, device);
   recipe.train.identity = run_identity(recipe, inputs, data, tokenizer, dtype);
   recipe.train.run_info = run_info(recipe, inputs, data, dtype);
+  add_statistics(data.train, train_loader, recipe.loader, recipe.train.run_info["data"]["train"]);
+  if (eval_loader) {
+    add_statistics(*data.eval, *eval_loader, eval_loader_options(recipe),
+                   recipe.train.run_info["data"]["eval"]);
+  }
   if (arguments.overwrite) remove_old_run(recipe.train.output_dir);
   RunReports reports(recipe);
   const trainer::TrainResult result = trainer::train(
@@ -141,6 +147,7 @@ int train(const TrainArguments& arguments) {
                   .last_eval_loss = result.last_eval_loss,
                   .dtype = dtype.name});
   spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
+  reports.write_html();
   if (recipe.hub.push)
     publish_run(recipe, recipe.train.output_dir, "Fine-tune " + recipe.model_name_or_path);
   return 0;
