@@ -33,12 +33,20 @@ std::vector<LengthBin> length_histogram(const TokenCache& cache, int64_t max_bin
 }
 
 double packing_fill(const TokenCache& cache, const Loader& loader, int64_t max_length) {
-  int64_t tokens = 0;
-  for (int64_t i = 0; i < cache.num_rows(); ++i) {
-    if (cache.num_row_trained(i) > 0) tokens += cache.num_row_tokens(i);
+  double tokens = 0;
+  for (int64_t source = 0; source < cache.num_sources(); ++source) {
+    int64_t rows = 0, source_tokens = 0;
+    for (int64_t i = cache.source_begin(source); i < cache.source_begin(source + 1); ++i) {
+      if (cache.num_row_trained(i) == 0) continue;
+      ++rows;
+      source_tokens += cache.num_row_tokens(i);
+    }
+    if (rows == 0) continue;
+    const double mean = static_cast<double>(source_tokens) / static_cast<double>(rows);
+    tokens += mean * static_cast<double>(loader.num_draws(source));
   }
   const int64_t room = loader.num_positions(0) * max_length;
-  return room == 0 ? 0 : static_cast<double>(tokens) / static_cast<double>(room);
+  return room == 0 ? 0 : tokens / static_cast<double>(room);
 }
 
 }  // namespace hone::data

@@ -89,6 +89,7 @@ tr:first-child>*{border-top:0}
 th{color:var(--soft);padding-right:14px}
 td{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;padding-left:10px}
 .left td{text-align:left;white-space:normal}
+.left th{white-space:nowrap}
 .meter{height:10px;border-radius:5px;background:var(--faint);overflow:hidden;margin:5px 0 12px}
 .meter i{display:block;height:100%;background:var(--train)}
 .stack{display:flex;height:20px;border-radius:6px;overflow:hidden;gap:2px;margin:0 0 12px;background:var(--faint)}

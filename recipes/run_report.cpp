@@ -56,6 +56,8 @@ std::string short_text(double value, int digits = 4) {
   return buffer;
 }
 
+std::string rate_text(double rate) { return rate < 1000 ? short_text(rate) : count_text(rate); }
+
 std::string percent_text(double share) { return formats::format_fixed(100 * share, 1) + "\u00a0%"; }
 
 std::string title_of(const Json& run, const fs::path& run_dir) {
@@ -144,7 +146,7 @@ void add_speed_figures(const Json& run, const std::vector<Json>& rows, Report& r
   if (!speeds.empty()) {
     std::nth_element(speeds.begin(), speeds.begin() + std::ssize(speeds) / 2, speeds.end());
     formats::ReportFigure speed{.name = "Tokens a second",
-                                .value = short_text(speeds[speeds.size() / 2])};
+                                .value = rate_text(speeds[speeds.size() / 2])};
     const auto share = number(at(run, {"throughput", "flops_share"}));
     speed.note = share && *share > 0 ? percent_text(*share) + " of the machine's GEMM rate"
                                      : "median of the rows";

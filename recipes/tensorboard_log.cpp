@@ -28,6 +28,15 @@ void add_scalars(const std::string& tag, const Json& value, std::vector<ScalarVa
   for (const auto& [name, item] : value.items()) add_scalars(tag + "/" + name, item, scalars);
 }
 
+// {"chat": {"loss": 1.5, ...}, ...}: the loss of each beside that of all.
+void add_dataset_scalars(const std::string& group, const Json& datasets,
+                         std::vector<ScalarValue>& scalars) {
+  for (const auto& [dataset, numbers] : datasets.items()) {
+    for (const auto& [name, value] : numbers.items())
+      add_scalars(std::string(group).append(name).append("/").append(dataset), value, scalars);
+  }
+}
+
 void add_parameters(const std::string& prefix, const Json& map,
                     std::vector<std::pair<std::string, formats::HyperParameter>>& parameters) {
   for (const auto& [name, value] : map.items()) {
@@ -93,8 +102,12 @@ std::vector<ScalarValue> scalars_of_row(const Json& row) {
   for (const auto& [name, value] : row.items()) {
     if (name == "step") continue;
     const bool is_eval = name.starts_with("eval_");
-    const std::string tag = is_eval ? "eval/" + name.substr(5) : "train/" + name;
-    add_scalars(tag, value, scalars);
+    const std::string group = is_eval ? "eval/" : "train/", plain = is_eval ? name.substr(5) : name;
+    if (plain == "datasets") {
+      add_dataset_scalars(group, value, scalars);
+    } else {
+      add_scalars(group + plain, value, scalars);
+    }
   }
   return scalars;
 }

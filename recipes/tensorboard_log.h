@@ -14,8 +14,8 @@
 
 namespace hone::recipes {
 
-// Tags as the Hugging Face Trainer's: "train/loss", "train/grad_norm", "eval/loss"; an object of
-// numbers gives a tag each ("eval/loss_by_dataset/chat"). What is no number is left out.
+// Tags as the Hugging Face Trainer's: "train/loss", "train/grad_norm", "eval/loss"; those of a
+// dataset follow: "eval/loss/chat". What is no number is left out.
 std::vector<formats::ScalarValue> scalars_of_row(const core::Json& row);
 
 // The values of a resolved recipe, nested keys as "adapter.r"; lists are JSON text, keys without a

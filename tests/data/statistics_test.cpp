@@ -52,5 +52,24 @@ TEST(PackingFill, IsTokensByRoomAndLeavesUntrainedRowsOut) {
   EXPECT_DOUBLE_EQ(packing_fill(cache, loader, 10), 15.0 / 20.0);
 }
 
+TEST(PackingFill, CountsWhatEachSourceGives) {
+  const core::TempFolder folder;
+  TokenCacheWriter writer(folder.path() / "c", "key");
+  const auto append = [&](size_t length) {
+    writer.append({std::vector<int32_t>(length, 1), std::vector<uint8_t>(length, 1)});
+  };
+  for (int i = 0; i < 4; ++i) append(10);
+  for (int i = 0; i < 4; ++i) append(6);
+  const DatasetTotals ten{.num_rows = 4, .num_tokens = 40, .num_trained_tokens = 40};
+  const DatasetTotals six{.num_rows = 4, .num_tokens = 24, .num_trained_tokens = 24};
+  writer.finish(std::vector<DatasetTotals>{ten, six});
+  const TokenCache cache = TokenCache::open(folder.path() / "c");
+  const Loader loader(cache, {.packing = true, .max_length = 10, .weights = {1.0, 3.0}});
+  const auto tokens = static_cast<double>(10 * loader.num_draws(0) + 6 * loader.num_draws(1));
+  const auto room = static_cast<double>(10 * loader.num_positions(0));
+  EXPECT_NE(loader.num_draws(0), loader.num_draws(1));
+  EXPECT_DOUBLE_EQ(packing_fill(cache, loader, 10), tokens / room);
+}
+
 }  // namespace
 }  // namespace hone::data

@@ -13,16 +13,18 @@ using core::Json;
 
 TEST(ScalarsOfRow, HaveTheTagsOfTheHuggingFaceTrainer) {
   const auto scalars = scalars_of_row(
-      Json::parse(R"({"step":3,"loss":2.5,"loss_by_dataset":{"chat":2.0,"code":3.0},"note":"x",
-                      "none":null})"));
+      Json::parse(R"({"step":3,"loss":2.5,"datasets":{"chat":{"loss":2.0},"code":{"loss":3.0}},
+                      "note":"x","none":null})"));
   ASSERT_EQ(scalars.size(), 3u);
   EXPECT_EQ(scalars[0].tag, "train/loss");
-  EXPECT_EQ(scalars[1].tag, "train/loss_by_dataset/chat");
-  EXPECT_EQ(scalars[2].tag, "train/loss_by_dataset/code");
+  EXPECT_EQ(scalars[1].tag, "train/loss/chat");
+  EXPECT_EQ(scalars[2].tag, "train/loss/code");
   EXPECT_EQ(scalars[2].value, 3.0);
-  const auto eval = scalars_of_row(Json::parse(R"({"step":3,"eval_loss":1.5})"));
-  ASSERT_EQ(eval.size(), 1u);
+  const auto eval = scalars_of_row(
+      Json::parse(R"({"step":3,"eval_loss":1.5,"eval_datasets":{"a/b":{"loss":1.0}}})"));
+  ASSERT_EQ(eval.size(), 2u);
   EXPECT_EQ(eval[0].tag, "eval/loss");
+  EXPECT_EQ(eval[1].tag, "eval/loss/a/b");
 }
 
 TEST(HyperParameters, AreTheRecipesValuesWithNestedNames) {
