@@ -44,6 +44,7 @@ python3 launch/compare.py "$base" "$run" configs/data/debian-packages/test.jsonl
 say "Done in $((SECONDS - started)) s, $((SECONDS - built)) s after the build"
 cat <<TEXT
 The model is in your local hub as $tuned, with its card: $run/README.md
+How training went, on one page for a browser: $run/report.html
 Next:
   hone generate $tuned --chat --prompt "What is the Debian package nano?"   ask it something
   hone hub history $tuned                          every version you pushed
