@@ -30,7 +30,7 @@ learning_rate: 1.0e-2
 max_steps: 60
 logging_steps: 1
 eval_steps: 20
-sample_prompts: [Hello?]
+sample_prompts: ["Hello?"]
 sample_max_new_tokens: 8
 output_dir: run
 """
@@ -75,7 +75,9 @@ def make_run(programs, work):
     environment = {**os.environ, "HONE_HUB": str(work / "hub"), "XDG_CACHE_HOME": str(work / "cache"), "OMP_NUM_THREADS": "1"}
 
     def hone(*arguments):
-        subprocess.run([programs / "hone", *arguments], cwd=work, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = subprocess.run([programs / "hone", *arguments], cwd=work, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"hone {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}")
 
     hone("train", "recipe.yaml")
     page = (work / "run/report.html").read_text()
