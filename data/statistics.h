@@ -19,8 +19,8 @@ struct LengthBin {
 std::vector<LengthBin> length_histogram(const TokenCache& cache, int64_t max_bins = 24);
 
 // Tokens of the first epoch's rows by the room of its packs (max_length each), 0 to 1. Rows without
-// a trained token are in no pack. A source that gives a part of its rows, by weight, counts with its
-// mean length.
+// a trained token are in no pack. A source that gives a part of its rows, by weight, counts with
+// its mean length.
 double packing_fill(const TokenCache& cache, const Loader& loader, int64_t max_length);
 
 }  // namespace hone::data
