@@ -40,7 +40,14 @@ std::vector<std::string> source_names(const std::vector<DatasetSource>& sources)
     while (count < kMaxParts && !is_alone(count)) ++count;
     names.push_back(tail(source.path, count < kMaxParts ? count : 1));
   }
-  std::map<std::string, int> seen;
+  std::map<std::string, int> uses, seen;
+  for (const std::string& name : names) ++uses[name];
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (uses.at(names[i]) == 1) continue;
+    for (const std::string& part : {sources[i].config_name, sources[i].split}) {
+      if (!part.empty()) names[i] += ":" + part;
+    }
+  }
   for (std::string& name : names) {
     if (const int number = ++seen[name]; number > 1) name += "#" + std::to_string(number);
   }

@@ -119,6 +119,10 @@ TEST(SourceNamesTest, ShortestEndOfThePathThatTellsThemApart) {
   EXPECT_EQ(names({"a/train.jsonl", "b/train.jsonl", "c/x"}), (Names{"a/train", "b/train", "x"}));
   EXPECT_EQ(names({"HuggingFaceH4/ultrachat", "me/own/"}), (Names{"ultrachat", "own"}));
   EXPECT_EQ(names({"chat.jsonl", "chat.jsonl"}), (Names{"chat", "chat#2"}));
+  EXPECT_EQ(source_names({{.path = "me/own", .split = "a"},
+                          {.path = "me/own", .split = "b", .config_name = "en"},
+                          {.path = "other", .split = "a"}}),
+            (Names{"own:a", "own:en:b", "other"}));
 }
 
 }  // namespace
