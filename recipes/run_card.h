@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "formats/model_card.h"
 #include "recipes/inputs.h"
 #include "recipes/recipe.h"
 
@@ -15,6 +17,7 @@ struct RunOutcome {
   double last_loss = 0;
   std::optional<double> first_eval_loss, last_eval_loss;
   std::string dtype;
+  std::vector<formats::ModelCardProof> proofs;
 };
 
 // Reads metrics.jsonl of the output folder; writes both files into it.

@@ -177,6 +177,16 @@ void add_output_keys(std::vector<KeySpec>& t) {
        .doc = "Folder of the run: final model, model card, metrics.jsonl, run.json, checkpoints.",
        .required = true,
        .section = section});
+  t.push_back({.name = "max_kl",
+               .type = kNumber,
+               .doc =
+                   "The final model is read back and compared with the trained one on a few "
+                   "held-out rows (else "
+                   "training rows): above this KL divergence, in nats a token, the run fails and "
+                   "nothing is pushed. Not given: by the type it is saved in.",
+               .minimum = 0,
+               .exclusive_minimum = true,
+               .section = section});
   t.push_back({.name = "save_dtype",
                .type = kChoice,
                .doc = "Type of the saved weights; not given: each tensor's type in the input "

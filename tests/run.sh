@@ -15,8 +15,8 @@ for argument in "$@"; do
 done
 started=$SECONDS
 
-say "Setting up (cmake/setup.sh --model --python)"
-cmake/setup.sh --model --python
+say "Setting up (cmake/setup.sh --model --python --llama)"
+cmake/setup.sh --model --python --llama
 export PATH="$PATH:$HOME/.cargo/bin" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 say "Format and layering"

@@ -90,7 +90,7 @@ int export_model(ExportArguments a) {
   const Staging staging(a.output);
   const data::Tokenizer tokenizer = data::Tokenizer::load(folders.tokenizer);
   const fs::path run = folders.adapter.value_or(folders.base);
-  const trainer::ProofRows rows = choose_proof_rows(a.proof, run, tokenizer);
+  const trainer::ProofRows rows = choose_proof_rows(a.proof, run, folders.tokenizer);
   const trainer::ProofLogits reference =
       trainer::proof_logits(load_for_inference(folders, a.model), rows);
   const fs::path whole = whole_model(folders, staging);
@@ -102,7 +102,7 @@ int export_model(ExportArguments a) {
   const trainer::Proof proof =
       prove(gguf, staging, reference, rows, tokenizer, a, bound_of(a.proof, type->name));
   trainer::require_proof(proof, a.output);
-  core::rename_durable(gguf, a.output);
+  staging.publish(gguf);
   write_card(a, result, type->name, proof);
   core::Json record = trainer::proof_json(proof);
   record["type"] = type->name;

@@ -8,7 +8,8 @@
 #include "core/files.h"
 #include "core/text.h"
 #include "formats/weight_files.h"
-#include "recipes/inputs.h"
+#include "models/file_tensors.h"
+#include "models/load.h"
 #include "recipes/yaml_value.h"
 
 namespace hone::recipes {
@@ -44,6 +45,20 @@ trainer::ProofRows rows_of_texts(const data::Tokenizer& tokenizer) {
   return rows;
 }
 
+// Small ids, which every vocabulary has.
+trainer::ProofRows made_up_rows() {
+  trainer::ProofRows rows{.source = "made-up token ids", .documents = {}};
+  uint32_t state = 1;
+  for (int64_t row = 0; row < trainer::kMaxProofRows; ++row) {
+    std::vector<int32_t>& ids = rows.documents.emplace_back();
+    for (int64_t i = 0; i < trainer::kMaxProofTokens; ++i) {
+      state = state * 1664525 + 1013904223;  // Numerical Recipes' generator
+      ids.push_back(static_cast<int32_t>(state >> 16) % 100);
+    }
+  }
+  return rows;
+}
+
 trainer::ProofRows rows_of_file(const data::DatasetSource& source,
                                 const data::Tokenizer& tokenizer) {
   const data::DatasetOptions options{.completion_only_loss = false,
@@ -70,6 +85,17 @@ std::optional<trainer::ProofRows> rows_of_run(const fs::path& folder,
   }
 }
 
+template <typename Tensors>
+std::string least_exact(const Tensors& tensors) {
+  std::string type = "F32";
+  for (const auto& tensor : tensors) {
+    if (tensor.shape.size() < 2) continue;
+    if (tensor.dtype == formats::Dtype::kBF16) return "BF16";
+    if (tensor.dtype == formats::Dtype::kF16) type = "F16";
+  }
+  return type;
+}
+
 }  // namespace
 
 void add_proof_options(CLI::App& verb, ProofArguments& arguments) {
@@ -85,7 +111,10 @@ void add_proof_options(CLI::App& verb, ProofArguments& arguments) {
 }
 
 trainer::ProofRows choose_proof_rows(const ProofArguments& arguments, const fs::path& model_folder,
-                                     const data::Tokenizer& tokenizer) {
+                                     const fs::path& tokenizer_folder) {
+  const bool has_tokenizer = fs::exists(tokenizer_folder / "tokenizer.json");
+  if (!has_tokenizer && arguments.source.path.empty()) return made_up_rows();
+  const data::Tokenizer tokenizer = data::Tokenizer::load(tokenizer_folder);
   if (!arguments.source.path.empty()) {
     if (!fs::exists(arguments.source.path)) {
       core::fail(core::ErrorKind::kMissingInput,
@@ -115,14 +144,29 @@ void require_same_tokens(const data::Tokenizer& model, const data::Tokenizer& ar
 }
 
 std::string stored_type(const fs::path& model_folder) {
-  std::string type = "F32";
-  const formats::WeightFiles weights = formats::open_weight_files(model_folder);
-  for (const formats::WeightTensor& tensor : weights.tensors()) {
-    if (tensor.shape.size() < 2) continue;
-    if (tensor.dtype == formats::Dtype::kBF16) return "BF16";
-    if (tensor.dtype == formats::Dtype::kF16) type = "F16";
+  if (fs::exists(model_folder / "adapter_model.safetensors")) {
+    return least_exact(models::open_adapter_file(model_folder).tensors());
   }
-  return type;
+  return least_exact(formats::open_weight_files(model_folder).tensors());
+}
+
+trainer::Proof prove_run(models::Model model, const Recipe& recipe, const ResolvedInputs& inputs,
+                         const PreparedData& data) {
+  trainer::ProofRows rows;
+  if (data.eval) rows = trainer::proof_rows(*data.eval, "held-out rows");
+  if (rows.documents.empty()) rows = trainer::proof_rows(data.train, "training rows");
+  const trainer::ProofLogits reference = trainer::proof_logits(model, rows);
+  models::LoadOptions options{.compute_dtype = model.compute_dtype, .device = model.device};
+  model = {};
+  const fs::path& output = recipe.train.output_dir;
+  if (recipe.trains_adapter()) options.adapter_path = output;
+  const models::Model artefact =
+      models::load_model(recipe.trains_adapter() ? inputs.model.folder : output, options);
+  const double max_kl =
+      recipe.max_kl > 0 ? recipe.max_kl : trainer::default_max_kl(stored_type(output));
+  const trainer::Proof proof = trainer::compare_with(reference, artefact, rows, max_kl);
+  record_in_run(output, "proof", trainer::proof_json(proof));
+  return proof;
 }
 
 formats::ModelCardProof card_proof(const std::string& artefact, const trainer::Proof& proof) {

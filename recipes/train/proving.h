@@ -9,6 +9,8 @@
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "formats/model_card.h"
+#include "recipes/inputs.h"
+#include "recipes/recipe.h"
 #include "trainer/prove.h"
 
 namespace hone::recipes {
@@ -20,18 +22,24 @@ struct ProofArguments {
 void add_proof_options(CLI::App& verb, ProofArguments& arguments);
 
 // Of `model_folder`: the rows of --data; else the held-out rows, or the training rows, of the run
-// that made it (run.json) where they are still there; else texts of ours in several languages.
+// that made it (run.json) where they are still there; else texts of ours in several languages, or,
+// where `tokenizer_folder` has no tokenizer.json, made-up token ids.
 trainer::ProofRows choose_proof_rows(const ProofArguments& arguments,
                                      const std::filesystem::path& model_folder,
-                                     const data::Tokenizer& tokenizer);
+                                     const std::filesystem::path& tokenizer_folder);
 
 double bound_of(const ProofArguments& arguments, const std::string& type);
+
+// Reads the final model of a finished run back and compares it with `model`, which is freed in
+// between, so that one model is in memory at a time. Rows are held-out ones where there are any.
+trainer::Proof prove_run(models::Model model, const Recipe& recipe, const ResolvedInputs& inputs,
+                         const PreparedData& data);
 
 // Throws kBadInput when two tokenizers give other ids for our texts.
 void require_same_tokens(const data::Tokenizer& model, const data::Tokenizer& artefact,
                          const std::string& where);
 
-// "F32", "BF16" or "F16": the narrowest dtype of a folder's matrices.
+// "F32", "BF16" or "F16": the least exact dtype of the matrices of a model's or adapter's folder.
 std::string stored_type(const std::filesystem::path& model_folder);
 
 formats::ModelCardProof card_proof(const std::string& artefact, const trainer::Proof& proof);

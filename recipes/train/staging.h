@@ -15,9 +15,11 @@ class Staging {
   Staging& operator=(const Staging&) = delete;
   ~Staging();
   std::filesystem::path operator/(const char* name) const { return path_ / name; }
+  // Gives what is at `from` the output's name.
+  void publish(const std::filesystem::path& from) const;
 
  private:
-  std::filesystem::path path_;
+  std::filesystem::path output_, path_;
 };
 
 }  // namespace hone::recipes

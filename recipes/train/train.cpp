@@ -17,6 +17,7 @@
 #include "recipes/run_report.h"
 #include "recipes/run_reports.h"
 #include "recipes/train/dtype_choice.h"
+#include "recipes/train/proving.h"
 #include "recipes/train/run_info.h"
 #include "recipes/train/start.h"
 #include "recipes/train/verbs.h"
@@ -140,12 +141,16 @@ int train(const TrainArguments& arguments) {
       recipe.train);
   if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
 
+  const trainer::Proof proof = prove_run(std::move(model), recipe, inputs, data);
+  spdlog::info("read back: {}", trainer::proof_text(proof));
   write_run_card(recipe, inputs, data,
                  {.step = result.step,
                   .last_loss = result.last_loss,
                   .first_eval_loss = result.first_eval_loss,
                   .last_eval_loss = result.last_eval_loss,
-                  .dtype = dtype.name});
+                  .dtype = dtype.name,
+                  .proofs = {card_proof("the final model", proof)}});
+  trainer::require_proof(proof, recipe.train.output_dir);
   spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
   reports.write_html();
   if (recipe.hub.push)

@@ -5,11 +5,12 @@ import shutil
 import torch
 import transformers
 
+import check_export
 import check_models
 import check_text
 
 
-def check(checks, programs, gguf):
+def check(checks, programs, gguf, llama):
     programs.run("hone", "import", gguf, "test/smollm2")
     folder = programs.work / "smollm2"
     programs.run("hone", "pull", "test/smollm2", "--output", folder)
@@ -33,4 +34,5 @@ def check(checks, programs, gguf):
     prompt = torch.tensor([tokenizer(text)["input_ids"]])
     answer = tokenizer.decode(model.generate(prompt, max_new_tokens=8, do_sample=False)[0, prompt.shape[1] :])
     checks.expect(any(c.isalpha() for c in answer), "imported SmolLM2: it speaks", repr(answer))
+    check_export.check_smollm2(checks, programs, llama, folder)
     shutil.rmtree(folder)

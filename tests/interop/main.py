@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All checks of this folder. Usage: main.py BINDIR SMOLLM2.gguf TEMPLATES (see run.sh)"""
+"""All checks of this folder. Usage: main.py BINDIR SMOLLM2.gguf TEMPLATES LLAMA (see run.sh)"""
 
 import sys
 import tempfile
@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch
 
 import check_data
+import check_export
 import check_import
 import check_models
 import check_push
@@ -30,7 +31,9 @@ def main():
         check_templates.check(checks, programs, sys.argv[3])
         check_models.check(checks, programs)
         check_tensorboard.check(checks, programs)
-        check_import.check(checks, programs, sys.argv[2])
+        llama = Path(sys.argv[4]).resolve()
+        check_export.check(checks, programs, llama)
+        check_import.check(checks, programs, sys.argv[2], llama)
         check_push.check(checks, programs)
     print(f"{checks.passed} passed, {len(checks.failed)} failed")
     sys.exit(1 if checks.failed else 0)

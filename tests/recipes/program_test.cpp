@@ -76,8 +76,8 @@ TEST_F(Program, HelpAndVersionAreNoErrors) {
   EXPECT_EQ(hone({"--version"}).out, version_text() + "\n");
   const auto help = hone({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* verb : {"validate", "train", "generate", "eval", "merge", "import", "push",
-                           "pull", "hub", "data", "recipe"}) {
+  for (const char* verb : {"validate", "train", "generate", "eval", "merge", "export", "import",
+                           "push", "pull", "hub", "data", "recipe"}) {
     EXPECT_NE(help.out.find(verb), std::string::npos) << verb;
   }
 }
