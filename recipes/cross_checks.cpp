@@ -103,6 +103,11 @@ void check_hub(const CheckContext& context) {
   if (context.at("push_to_hub") == true && id.is_null()) {
     context.report("push_to_hub", "needs hub_model_id: owner/name");
   }
+  if (context.at("hub_strategy") == "every_save" && context.at("hub_create_pr") == true)
+    context.report("hub_strategy",
+                   "every_save can't go with hub_create_pr: each save would open one");
+  if (context.given("hub_strategy") && context.at("push_to_hub") == false)
+    context.notes.push_back("hub_strategy does nothing without push_to_hub: true");
   if (!id.is_string()) return;
   const std::string problem = hub::repo_id_problem(id.get<std::string>(), !is_http);
   if (!problem.empty())
@@ -164,6 +169,23 @@ void check_samples(const CheckContext& context) {
                               " is given, but there is no sample_prompts or sample_eval_rows");
     }
   }
+}
+
+// What chooses among evaluations needs some beside the first and the last.
+void check_selection(const CheckContext& context) {
+  for (const char* key :
+       {"metric_for_best_model", "load_best_model_at_end", "early_stopping_patience"}) {
+    if (!context.given(key) || context.at(key) == false || context.at(key).is_null()) continue;
+    if (!has_evaluation_data(context))
+      context.report(key, "needs eval_datasets or eval_split: nothing is evaluated");
+    if (context.at("eval_steps") == 0)
+      context.report(key, "needs eval_steps above 0: only the last model would be compared");
+  }
+  if (context.given("early_stopping_threshold") && context.at("early_stopping_patience").is_null())
+    context.notes.push_back(
+        "early_stopping_threshold does nothing without early_stopping_patience");
+  if (context.at("greater_is_better") == true)
+    context.notes.push_back("greater_is_better: true takes the largest loss for the best");
 }
 
 void check_schedule(const CheckContext& context) {
@@ -254,6 +276,7 @@ void check_combinations(const CheckContext& context) {
   check_weights(context);
   check_evaluation(context);
   check_samples(context);
+  check_selection(context);
   check_schedule(context);
   check_reports(context);
   check_hub(context);

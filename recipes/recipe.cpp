@@ -142,6 +142,19 @@ std::vector<double> weights_of(const Json& datasets) {
   return weights;
 }
 
+trainer::SelectionOptions selection_options(const CheckedRecipe& checked) {
+  const Json& v = checked.values;
+  const bool stops_early = !v.at("early_stopping_patience").is_null();
+  const bool loads_best = v.at("load_best_model_at_end");
+  return {
+      .metric = "eval_loss",  // "loss" is the Hugging Face Trainer's other name for it
+      .greater_is_better = v.at("greater_is_better"),
+      .keep_best = loads_best || stops_early || checked.places.contains("metric_for_best_model"),
+      .load_best_model_at_end = loads_best,
+      .early_stopping_patience = integer_or_zero(v.at("early_stopping_patience")),
+      .early_stopping_threshold = v.at("early_stopping_threshold")};
+}
+
 void read_data_options(const Json& v, Recipe& recipe) {
   recipe.dataset_options = {.max_length = v.at("max_length"),
                             .assistant_only_loss = v.at("assistant_only_loss"),
@@ -175,11 +188,13 @@ Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
   if (!v.at("max_kl").is_null()) recipe.max_kl = v.at("max_kl");
   recipe.num_train_epochs = v.at("num_train_epochs");
   recipe.train = train_options(v);
+  recipe.train.selection = selection_options(checked);
   recipe.reports = report_targets(v, recipe.train.output_dir);
   if (v.at("sample_prompts").is_array())
     recipe.sample_prompts = v.at("sample_prompts").get<std::vector<std::string>>();
   recipe.sample_eval_rows = v.at("sample_eval_rows");
   recipe.hub = {.push = v.at("push_to_hub"),
+                .every_save = v.at("hub_strategy") == "every_save",
                 .model_id = text_or_empty(v.at("hub_model_id")),
                 .branch = v.at("hub_revision"),
                 .endpoint = text_or_empty(v.at("hub_endpoint")),

@@ -19,6 +19,7 @@ namespace hone::recipes {
 
 struct HubTarget {
   bool push = false;
+  bool every_save = false;  // hub_strategy
   std::string model_id, branch, endpoint;
   bool is_private = true, create_pr = false;
 };

@@ -241,6 +241,14 @@ void add_hub_keys(std::vector<KeySpec>& t) {
                .default_value = "false",
                .doc = "Push the final model and its card when training ends.",
                .section = section});
+  t.push_back({.name = "hub_strategy",
+               .type = kChoice,
+               .default_value = "end",
+               .doc = "`every_save` also pushes the model files of every checkpoint while training "
+                      "goes on; one that can't be pushed is a warning, and the next save is pushed "
+                      "again.",
+               .choices = {"end", "every_save"},
+               .section = section});
   t.push_back({.name = "hub_model_id",
                .doc = "Repository to push to, `owner/name`; made if it is not there.",
                .aliases = {"export_hub_model_id"},

@@ -38,8 +38,46 @@ void add_sample_keys(std::vector<KeySpec>& t) {
                .section = section});
 }
 
+void add_selection_keys(std::vector<KeySpec>& t) {
+  const std::string section = "Best checkpoint and early stopping";
+  t.push_back({.name = "metric_for_best_model",
+               .type = kChoice,
+               .default_value = "eval_loss",
+               .doc =
+                   "What is compared between evaluations at eval_steps. Giving it, or one of the "
+                   "next two, keeps the best checkpoint whatever save_total_limit says.",
+               .choices = {"eval_loss", "loss"},
+               .section = section});
+  t.push_back({.name = "load_best_model_at_end",
+               .type = kBool,
+               .default_value = "false",
+               .doc = "output_dir, card and push get the best model instead of the last. An "
+                      "evaluation that is the best so far saves a checkpoint at once.",
+               .section = section});
+  t.push_back({.name = "early_stopping_patience",
+               .type = kInteger,
+               .doc = "Stop after so many evaluations in a row without an improvement; not given: "
+                      "never.",
+               .minimum = 1,
+               .section = section});
+  t.push_back({.name = "early_stopping_threshold",
+               .type = kNumber,
+               .default_value = "0.0",
+               .doc = "An improvement counts for early_stopping_patience when it is larger.",
+               .minimum = 0,
+               .section = section});
+  t.push_back({.name = "greater_is_better",
+               .type = kBool,
+               .default_value = "false",
+               .doc = "Whether a larger value of the metric is a better one.",
+               .section = section});
+}
+
 }  // namespace
 
-void add_watch_keys(std::vector<KeySpec>& t) { add_sample_keys(t); }
+void add_watch_keys(std::vector<KeySpec>& t) {
+  add_sample_keys(t);
+  add_selection_keys(t);
+}
 
 }  // namespace hone::recipes

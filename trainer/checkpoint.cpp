@@ -116,10 +116,13 @@ bool is_stale(const fs::directory_entry& entry) {
 
 }  // namespace
 
+fs::path checkpoint_path(const fs::path& output_dir, int64_t step) {
+  return output_dir / (std::string(kPrefix) + std::to_string(step));
+}
+
 fs::path save_checkpoint(const fs::path& output_dir, const CheckpointSource& source) {
   require_finite(source);
-  const fs::path final_path =
-      output_dir / (std::string(kPrefix) + std::to_string(source.state.step));
+  const fs::path final_path = checkpoint_path(output_dir, source.state.step);
   TemporaryFolder folder(final_path.string() + std::string(kTemporarySuffix));
   write_model_files(folder.path(), source.model, source.model_folder, source.save_dtype);
   write_state(folder.path(), source.model, source.optimizer, source.state,
@@ -173,7 +176,8 @@ std::vector<std::pair<int64_t, fs::path>> list_checkpoints(const fs::path& outpu
   return checkpoints;
 }
 
-void delete_old_checkpoints(const fs::path& output_dir, const fs::path& newest, int64_t limit) {
+void delete_old_checkpoints(const fs::path& output_dir, const fs::path& newest, int64_t limit,
+                            const std::vector<fs::path>& protected_paths) {
   auto checkpoints = list_checkpoints(output_dir);
   if (limit <= 0 || static_cast<int64_t>(checkpoints.size()) <= limit) return;
   verify_checkpoint(newest);
@@ -182,7 +186,8 @@ void delete_old_checkpoints(const fs::path& output_dir, const fs::path& newest, 
   size_t num_left = checkpoints.size();
   for (const auto& [step, path] : checkpoints) {
     if (num_left <= static_cast<size_t>(limit)) break;
-    if (step == newest_step) continue;
+    if (step == newest_step || std::ranges::find(protected_paths, path) != protected_paths.end())
+      continue;
     delete_checkpoint(path);
     --num_left;
   }

@@ -11,6 +11,7 @@
 #include "models/model.h"
 #include "trainer/manifest.h"
 #include "trainer/optimizer.h"
+#include "trainer/selection.h"
 #include "trainer/source_loss.h"
 
 namespace hone::trainer {
@@ -25,6 +26,7 @@ struct TrainerState {
   SourceLosses by_source;   // the same for each of several datasets
   int64_t horizon = 0;      // of the learning rate schedule
   std::optional<double> first_eval_loss;
+  SelectionState selection;
 };
 
 struct CheckpointSource {
@@ -35,6 +37,8 @@ struct CheckpointSource {
   std::string save_dtype;
   core::Json identity;
 };
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir, int64_t step);
 
 // Writes output_dir/checkpoint-<step>: all files into a temporary folder, each synced, the manifest
 // last, then one rename. An older folder of that name is replaced. Throws kNumerical when a weight
@@ -62,10 +66,11 @@ std::vector<std::pair<int64_t, std::filesystem::path>> list_checkpoints(
     const std::filesystem::path& output_dir);
 
 // Keeps the `limit` newest (0: all). `newest` has just been written: it is verified before anything
-// is deleted, and is never deleted itself. Checkpoints past `newest` are left from an abandoned
-// continuation and go first.
+// is deleted, and is never deleted itself; nor are those of `protected_paths`, which count among
+// the limit. Checkpoints past `newest` are left from an abandoned continuation and go first.
 void delete_old_checkpoints(const std::filesystem::path& output_dir,
-                            const std::filesystem::path& newest, int64_t limit);
+                            const std::filesystem::path& newest, int64_t limit,
+                            const std::vector<std::filesystem::path>& protected_paths = {});
 
 // Removes what an interrupted save left: checkpoint-*.tmp folders and temporary files in the root
 // of output_dir.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "trainer/selection.h"
 
 namespace hone::trainer {
 
@@ -65,6 +66,7 @@ struct TrainOptions {
   ScheduleOptions schedule;
   OptimizerOptions optimizer;
   SampleOptions samples;
+  SelectionOptions selection;
   ProfileOptions profile;
   double gemm_rate = 0;  // of measure_gemm_rate (trainer/throughput.h); 0: not known
   // What identifies the run, compared on resume: keys (objects may nest) to plain values, e.g.

@@ -65,9 +65,11 @@ void Progress::evaluating(double fraction) {
 
 void Progress::row_logged(const TrainRow& row) {
   if (on_terminal_) return;
-  spdlog::info("step {}/{}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.0f} tokens/s  {} left",
+  const std::string share =
+      row.flops_share > 0 ? fmt::format(" ({:.0f} % of the GEMM rate)", 100 * row.flops_share) : "";
+  spdlog::info("step {}/{}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.0f} tokens/s{}  {} left",
                row.step, max_steps_, row.loss, row.learning_rate, row.grad_norm,
-               row.tokens_per_second, time_left(row.step));
+               row.tokens_per_second, share, time_left(row.step));
 }
 
 void Progress::message(const std::string& text) {

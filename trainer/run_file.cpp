@@ -56,9 +56,21 @@ void RunFile::set_measurements(const Json& seconds, const Json& throughput) {
   write();
 }
 
+void RunFile::set_best(const Json& best) {
+  json_["best"] = best;
+  write();
+}
+
+void RunFile::set_pushes(const Json& pushes) {
+  json_["checkpoint_pushes"] = pushes;
+  write();
+}
+
 void RunFile::finish(const TrainResult& result) {
   json_["outcome"] = Json{{"status", result.stopped_by_signal ? "stopped" : "finished"},
                           {"step", result.step},
+                          {"model_step", result.model_step},
+                          {"stopped_early", result.stopped_early},
                           {"loss", result.last_loss},
                           {"first_eval_loss", optional_number(result.first_eval_loss)},
                           {"last_eval_loss", optional_number(result.last_eval_loss)}};

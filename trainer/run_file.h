@@ -28,7 +28,9 @@ class RunFile {
   // Where the time went ("data", "forward", ...), how fast the steps were, and the most memory so
   // far: of this process, so of the part of the run since its last start.
   void set_measurements(const core::Json& seconds, const core::Json& throughput);
-  void finish(const TrainResult& result);  // "finished" or "stopped"
+  void set_best(const core::Json& best);      // of selection_json
+  void set_pushes(const core::Json& pushes);  // of Publisher
+  void finish(const TrainResult& result);     // "finished" or "stopped"
   void fail(
       int64_t step,
       const std::string& message);  // "failed"; never throws: the first error is the one to show

@@ -60,11 +60,11 @@ Samples::Samples(const std::filesystem::path& path, const data::Tokenizer& token
       file_(
           path, !keep ? JsonlFile::Keep() : [&](const Json& row) {
             if (!keep(row)) return false;
-            kept_step_ = row.at("step");
+            last_step_ = row.at("step");
             return true;
           }) {}
 
-bool Samples::has_rows(int64_t step) const { return kept_step_ == step; }
+bool Samples::has_rows(int64_t step) const { return last_step_ == step; }
 
 void Samples::write(const models::Model& model, int64_t step,
                     const std::function<bool()>& should_stop,
@@ -81,6 +81,7 @@ void Samples::write(const models::Model& model, int64_t step,
     show(prompt, text);
   }
   file_.append(rows);
+  last_step_ = step;
 }
 
 void Samples::sync() { file_.sync(); }

@@ -48,7 +48,7 @@ class Samples {
   Samples(const std::filesystem::path& path, const data::Tokenizer& tokenizer, Options options,
           const JsonlFile::Keep& keep);
 
-  bool has_rows(int64_t step) const;  // among the kept ones
+  bool has_rows(int64_t step) const;  // written or kept
   // Generates and appends. Calls `show` with each prompt and its text. When should_stop says so
   // nothing is appended. Throws kIo.
   void write(const models::Model& model, int64_t step, const std::function<bool()>& should_stop,
@@ -58,7 +58,7 @@ class Samples {
  private:
   const data::Tokenizer& tokenizer_;
   const Options options_;
-  int64_t kept_step_ = -1;  // of the last kept row
+  int64_t last_step_ = -1;  // of the last row
   JsonlFile file_;
 };
 

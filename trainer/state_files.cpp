@@ -153,7 +153,24 @@ Json state_to_json(const TrainerState& state, const OptimizerState& optimizer) {
   }
   json["scheduler_steps"] = state.horizon;
   json["first_eval_loss"] = state.first_eval_loss ? Json(*state.first_eval_loss) : Json(nullptr);
+  const SelectionState& selection = state.selection;
+  if (selection.best_metric) {
+    json["best_metric"] = *selection.best_metric;
+    json["best_eval_loss"] = selection.best_eval_loss;
+    json["best_step"] = selection.best_step;
+    json["last_evaluated_step"] = selection.last_step;
+    json["num_bad_evaluations"] = selection.num_bad_evaluations;
+  }
   return json;
+}
+
+SelectionState selection_from_json(const Json& json) {
+  if (!json.contains("best_metric")) return {};
+  return {.best_metric = json.at("best_metric").get<double>(),
+          .best_eval_loss = json.at("best_eval_loss").get<double>(),
+          .best_step = json.at("best_step").get<int64_t>(),
+          .last_step = json.at("last_evaluated_step").get<int64_t>(),
+          .num_bad_evaluations = json.at("num_bad_evaluations").get<int64_t>()};
 }
 
 TrainerState state_from_json(const Json& json, OptimizerState& optimizer, const fs::path& where) {
@@ -170,6 +187,7 @@ TrainerState state_from_json(const Json& json, OptimizerState& optimizer, const 
     state.horizon = json.at("scheduler_steps").get<int64_t>();
     if (!json.at("first_eval_loss").is_null())
       state.first_eval_loss = json.at("first_eval_loss").get<double>();
+    state.selection = selection_from_json(json);
     return state;
   } catch (const Json::exception& error) {
     fail(ErrorKind::kBadInput,

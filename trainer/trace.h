@@ -18,6 +18,8 @@ class Trace {
   // Time 0 is `origin`. Events past `max_events` are counted and left out.
   explicit Trace(Time origin, size_t max_events = 200'000);
 
+  Time origin() const { return origin_; }
+
   // A bar on the calling thread's row; bars of one thread nest by time. `category` groups them.
   void slice(const std::string& name, const char* category, Time begin, Time end);
   void counter(const char* name, Time at, double value);  // a curve above the threads

@@ -11,13 +11,14 @@
 #include "parallel/schedule.h"
 #include "trainer/checkpoint.h"
 #include "trainer/evaluate.h"
-#include "trainer/identity.h"
 #include "trainer/metrics.h"
 #include "trainer/model_files.h"
 #include "trainer/process_stats.h"
 #include "trainer/progress.h"
+#include "trainer/resume.h"
 #include "trainer/run_file.h"
 #include "trainer/schedule.h"
+#include "trainer/selection.h"
 #include "trainer/signals.h"
 #include "trainer/step.h"
 #include "trainer/throughput.h"
@@ -28,48 +29,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
-
-// Checked before anything is written: an identity error leaves the output folder as it was.
-TrainerState start_state(const TrainInputs& inputs, const TrainOptions& options,
-                         OptimizerState& optimizer, int64_t horizon) {
-  if (!inputs.resume_from) return {.horizon = horizon};
-  const fs::path& checkpoint = *inputs.resume_from;
-  check_identity(read_manifest(checkpoint).identity, options.identity, checkpoint);
-  TrainerState state = load_checkpoint(checkpoint, inputs.model, optimizer);
-  if (state.horizon != horizon) {
-    spdlog::warn(
-        "the learning rate schedule now ends at step {}, it was {}: set scheduler_steps to keep it",
-        horizon, state.horizon);
-  }
-  state.horizon = horizon;
-  spdlog::info("resuming from {} at step {}", checkpoint.string(), state.step);
-  return state;
-}
-
-// Rows of the checkpoint's own step that came only because the run ended there are not rows of a
-// run that goes on.
-std::optional<ResumePoint> resume_point(const TrainInputs& inputs, const TrainOptions& options,
-                                        int64_t step) {
-  if (!inputs.resume_from) return std::nullopt;
-  const bool goes_on = step < options.max_steps;
-  return ResumePoint{.step = step,
-                     .keep_train_row = !goes_on || is_due(step, options.logging_steps),
-                     .keep_eval_row = !goes_on || step == 0 || is_due(step, options.eval_steps)};
-}
-
-// The same for samples.jsonl.
-JsonlFile::Keep samples_to_keep(const TrainInputs& inputs, const TrainOptions& options,
-                                int64_t step) {
-  if (!inputs.resume_from) return {};
-  const bool keep_own =
-      step >= options.max_steps || step == 0 || is_due(step, options.samples.steps);
-  return [=](const core::Json& row) {
-    const int64_t row_step = row.at("step");
-    return row_step < step || (row_step == step && keep_own);
-  };
-}
 
 core::Json datasets_json(const SourceLosses& losses, const std::vector<std::string>& names) {
   return losses.empty() ? core::Json() : losses_json(losses, names);
@@ -84,7 +43,7 @@ class Run {
         optimizer_(make_optimizer_state(inputs.model)),
         stages_(describe_stages(inputs.model)),
         state_(start_state(inputs, options, optimizer_, rate_.horizon)),
-        metrics_(options.output_dir / "metrics.jsonl", resume_point(inputs, options, state_.step)),
+        metrics_(options.output_dir / "metrics.jsonl", resume_point(inputs, options, state_)),
         run_file_(options.output_dir / "run.json", options.run_info, inputs.model, optimizer_,
                   layout_),
         progress_(state_.step, options.max_steps),
@@ -97,8 +56,10 @@ class Run {
                        Samples::Options{.prompts = inputs.sample_prompts,
                                         .max_new_tokens = options.samples.max_new_tokens,
                                         .eos_token_ids = inputs.eos_token_ids},
-                       samples_to_keep(inputs, options, state_.step));
+                       samples_to_keep(inputs, options, state_));
     }
+    if (inputs.publish) publisher_.emplace(inputs.publish, inputs.trace);
+    if (const core::Json* row = metrics_.eval_row(state_.step)) eval_row_ = *row;
     result_.first_eval_loss = state_.first_eval_loss;
   }
 
@@ -106,12 +67,10 @@ class Run {
     tell(RunMoment::kStarted);
     try {
       loop();
-      result_.step = state_.step;
-      if (!result_.stopped_by_signal) {
-        write_model_files(options_.output_dir, inputs_.model, inputs_.model_folder,
-                          options_.save_dtype);
-      }
-      run_file_.set_measurements(timeline_.seconds(), throughput_.json());
+      result_.step = result_.model_step = state_.step;
+      result_.model_eval_loss = result_.last_eval_loss;
+      if (!result_.stopped_by_signal) finish();
+      report();
       run_file_.finish(result_);
       if (const std::string formula = throughput_.formula(); !formula.empty())
         progress_.message("throughput: " + formula);
@@ -131,20 +90,81 @@ class Run {
 
   void loop() {
     evaluate_if_due();
+    count_evaluation();
     sample_if_due();
-    while (state_.step < options_.max_steps && !signals_.requested()) {
+    while (!is_last() && !signals_.requested()) {
       step();
       log_if_due();
       evaluate_if_due();
+      const bool is_best = count_evaluation();
       sample_if_due();
-      if (is_due(state_.step, options_.save_steps)) save();
+      if (is_due(state_.step, options_.save_steps) ||
+          (is_best && options_.selection.load_best_model_at_end)) {
+        save();
+      }
     }
-    result_.stopped_by_signal = signals_.requested() && state_.step < options_.max_steps;
+    end();
+  }
+
+  // Early stopping is known only after the step's evaluation: what the last step gets comes now.
+  void end() {
+    result_.stopped_by_signal = should_stop();
+    result_.stopped_early = stops_early();
+    if (state_.step > first_step_) log_if_due();
+    sample_if_due();
     save();
     if (result_.stopped_by_signal) {
       progress_.message("stopped by signal " + std::to_string(signals_.number()) + " after step " +
                         std::to_string(state_.step) + "; go on with --resume");
+    } else if (result_.stopped_early) {
+      progress_.message(
+          fmt::format("stopped early after step {}: {} was best at step {}, {} evaluations ago",
+                      state_.step, options_.selection.metric, state_.selection.best_step,
+                      state_.selection.num_bad_evaluations));
     }
+  }
+
+  // The model that was asked for goes into the output folder.
+  void finish() {
+    SelectionState best = state_.selection;
+    if (!eval_row_.is_null() && eval_row_["step"] == state_.step && state_.step > 0) {
+      // The evaluation after the last step may be one that a longer run would not have.
+      take_evaluation(options_.selection, eval_row_, best);
+      result_.last_eval_loss = result_.model_eval_loss = eval_row_["eval_loss"].get<double>();
+    }
+    if (options_.selection.load_best_model_at_end && best.best_metric) load_best(best);
+    write_model_files(options_.output_dir, inputs_.model, inputs_.model_folder,
+                      options_.save_dtype);
+    run_file_.set_best(selection_json(options_.selection, best));
+    if (!publisher_) return;
+    publisher_->wait();
+    run_file_.set_pushes(publisher_->json());
+  }
+
+  void load_best(const SelectionState& best) {
+    result_.model_step = best.best_step;
+    result_.model_eval_loss = best.best_eval_loss;
+    if (best.best_step == state_.step) return;
+    const fs::path path = checkpoint_of_step(inputs_, options_, best.best_step);
+    verify_checkpoint(path);
+    load_checkpoint(path, inputs_.model, optimizer_);
+    progress_.message(fmt::format("the best model is that of step {} ({} {:.4f}), from {}",
+                                  best.best_step, options_.selection.metric, *best.best_metric,
+                                  path.string()));
+  }
+
+  void report() { run_file_.set_measurements(timeline_.seconds(), throughput_.json()); }
+
+  bool stops_early() const { return wants_early_stop(options_.selection, state_.selection); }
+  bool is_last() const { return state_.step >= options_.max_steps || stops_early(); }
+  bool should_stop() const { return signals_.requested() && !is_last(); }
+
+  // Evaluations at eval_steps are those that every run over these steps has, so only they may
+  // change how it goes on. Returns whether this step has one, and the best so far.
+  bool count_evaluation() {
+    const bool counts = !eval_row_.is_null() && eval_row_["step"] == state_.step &&
+                        state_.step > 0 && is_due(state_.step, options_.eval_steps);
+    return counts && take_evaluation(options_.selection, eval_row_, state_.selection);
   }
 
   void note_first_forward() {
@@ -152,8 +172,6 @@ class Run {
     startup_noted_ = true;
     run_file_.set_startup_seconds(seconds_since_process_start());
   }
-
-  bool should_stop() const { return signals_.requested() && state_.step < options_.max_steps; }
 
   std::vector<data::MicroBatch> read_micro_batches() {
     const Timeline::Span span = timeline_.part(Part::kData);
@@ -208,7 +226,8 @@ class Run {
   // none, so that a run that is prolonged later has the rows of one that was never interrupted.
   void log_if_due() {
     const bool due = is_due(state_.step, options_.logging_steps);
-    if (!due && state_.step != options_.max_steps) return;
+    if ((!due && !is_last()) || logged_step_ == state_.step) return;
+    logged_step_ = state_.step;
     const TrainRow row{
         .step = state_.step,
         .loss = state_.loss_sum / static_cast<double>(std::max<int64_t>(1, state_.loss_tokens)),
@@ -230,8 +249,7 @@ class Run {
 
   bool evaluation_is_due() const {
     if (inputs_.eval_data == nullptr || metrics_.eval_row(state_.step) != nullptr) return false;
-    return state_.step == 0 || state_.step == options_.max_steps ||
-           is_due(state_.step, options_.eval_steps);
+    return state_.step == 0 || is_last() || is_due(state_.step, options_.eval_steps);
   }
 
   void evaluate_if_due() {
@@ -243,8 +261,10 @@ class Run {
                  {.progress = [&](double fraction) { progress_.evaluating(fraction); },
                   .should_stop = [&] { return should_stop(); }});
     if (!evaluated) return;  // its row is made when the run goes on
-    metrics_.append(eval_row_json(state_.step, evaluated->loss,
-                                  datasets_json(evaluated->by_source, inputs_.eval_names)));
+    const std::string row = eval_row_json(state_.step, evaluated->loss,
+                                          datasets_json(evaluated->by_source, inputs_.eval_names));
+    metrics_.append(row);
+    eval_row_ = core::Json::parse(row);
     progress_.message(fmt::format("step {}: held-out loss {:.4f}, perplexity {:.3f}", state_.step,
                                   evaluated->loss, evaluated->perplexity));
     if (state_.step == 0) state_.first_eval_loss = result_.first_eval_loss = evaluated->loss;
@@ -254,8 +274,7 @@ class Run {
 
   void sample_if_due() {
     if (!samples_ || samples_->has_rows(state_.step)) return;
-    const bool due = state_.step == 0 || state_.step == options_.max_steps ||
-                     is_due(state_.step, options_.samples.steps);
+    const bool due = state_.step == 0 || is_last() || is_due(state_.step, options_.samples.steps);
     if (!due || should_stop()) return;
     note_first_forward();
     const Timeline::Span span = timeline_.part(Part::kGenerate);
@@ -282,8 +301,21 @@ class Run {
                                               .identity = options_.identity});
     saved_step_ = state_.step;
     progress_.message("saved " + path.string());
-    run_file_.set_measurements(timeline_.seconds(), throughput_.json());
-    delete_old_checkpoints(options_.output_dir, path, options_.save_total_limit);
+    report();
+    run_file_.set_best(selection_json(options_.selection, state_.selection));
+    if (publisher_ && !is_last() && !signals_.requested()) publisher_->offer(path);
+    delete_old_checkpoints(options_.output_dir, path, options_.save_total_limit,
+                           protected_checkpoints());
+  }
+
+  std::vector<fs::path> protected_checkpoints() {
+    std::vector<fs::path> paths;
+    if (options_.selection.keep_best && state_.selection.best_metric)
+      paths.push_back(checkpoint_path(options_.output_dir, state_.selection.best_step));
+    if (publisher_) {
+      if (const auto path = publisher_->in_flight()) paths.push_back(*path);
+    }
+    return paths;
   }
 
   const TrainInputs& inputs_;
@@ -300,10 +332,12 @@ class Run {
   Throughput throughput_;
   const int64_t first_step_;  // of this process
   std::optional<Samples> samples_;
+  std::optional<Publisher> publisher_;
   StopSignals signals_;
   StepResult last_step_;
   TrainResult result_;
-  int64_t saved_step_ = -1;
+  core::Json eval_row_;  // the last one
+  int64_t saved_step_ = -1, logged_step_ = -1;
   bool startup_noted_ = false;
 };
 

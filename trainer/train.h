@@ -10,6 +10,7 @@
 #include "data/loader.h"
 #include "models/model.h"
 #include "trainer/options.h"
+#include "trainer/publisher.h"
 #include "trainer/samples.h"
 #include "trainer/trace.h"
 
@@ -18,7 +19,10 @@ namespace hone::trainer {
 struct TrainResult {
   int64_t step = 0;                // optimizer updates done
   bool stopped_by_signal = false;  // exit 75
+  bool stopped_early = false;      // early_stopping_patience
+  int64_t model_step = 0;          // of the model in the output folder: `step`, or the best one's
   std::optional<double> first_eval_loss, last_eval_loss;
+  std::optional<double> model_eval_loss;  // of the model in the output folder
   double last_loss = 0;
 };
 
@@ -36,6 +40,7 @@ struct TrainInputs {
   const data::Tokenizer* tokenizer = nullptr;  // for sample_prompts only
   std::vector<SamplePrompt> sample_prompts;    // none: no samples.jsonl
   std::vector<int64_t> eos_token_ids;          // of samples
+  Publish publish = {};                        // hub_strategy: every_save
   Trace* trace = nullptr;                      // hone train --profile
   std::function<void(RunMoment)> on_moment = {};  // must not throw
 };

@@ -3,9 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "core/error.h"
 #include "kernels/allocator.h"
@@ -21,6 +19,7 @@
 #include "recipes/train/run_info.h"
 #include "recipes/train/start.h"
 #include "recipes/train/verbs.h"
+#include "recipes/train/watch.h"
 #include "trainer/generate.h"
 #include "trainer/throughput.h"
 
@@ -36,6 +35,9 @@ struct TrainArguments {
   bool resume = false;
   std::string resume_path;
   bool overwrite = false;
+  bool profile = false;
+  std::string profile_path;  // "": trace.json in the output folder
+  int64_t profile_steps = 5;
 };
 
 // num_train_epochs as updates: whole epochs by their own number of steps, a fraction rounded up.
@@ -72,25 +74,16 @@ void check_vocabulary(const data::Tokenizer& tokenizer, const models::ModelSpec&
               .expected = "at most vocab_size " + std::to_string(spec.vocab_size)});
 }
 
-std::vector<trainer::SamplePrompt> sample_prompts(const Recipe& recipe, const PreparedData& data,
-                                                  const data::Tokenizer& tokenizer) {
-  std::vector<trainer::SamplePrompt> prompts;
-  for (const std::string& text : recipe.sample_prompts) {
-    prompts.push_back(
-        trainer::make_sample_prompt(tokenizer, text, recipe.dataset_options.system_prompt));
-  }
-  if (!data.eval || recipe.sample_eval_rows == 0) return prompts;
-  auto of_rows = trainer::sample_prompts_of(*data.eval, recipe.sample_eval_rows, tokenizer);
-  if (static_cast<int64_t>(of_rows.size()) < recipe.sample_eval_rows) {
-    spdlog::warn("sample_eval_rows: only {} evaluation rows have a prompt before what is trained",
-                 of_rows.size());
-  }
-  std::ranges::move(of_rows, std::back_inserter(prompts));
-  return prompts;
+// hub_strategy: every_save.
+trainer::Publish publish_checkpoints(const Recipe& recipe) {
+  if (!recipe.hub.push || !recipe.hub.every_save) return {};
+  return [&recipe](const fs::path& checkpoint) {
+    publish_run(recipe, checkpoint,
+                "Fine-tune " + recipe.model_name_or_path + ", " + checkpoint.filename().string());
+  };
 }
 
-int train(const TrainArguments& arguments) {
-  Recipe recipe = load_recipe(arguments.recipe, {.overrides = arguments.overrides});
+int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile) {
   for (const std::string& note : recipe.notes) spdlog::warn("{}", note);
   const ResolvedInputs inputs = resolve_inputs(recipe);
   const models::ModelSpec spec = models::read_model_spec(inputs.model.folder);
@@ -105,7 +98,8 @@ int train(const TrainArguments& arguments) {
   kernels::install_caching_allocator();
   const data::Tokenizer tokenizer = data::Tokenizer::load(inputs.tokenizer_folder);
   check_vocabulary(tokenizer, spec, inputs);
-  const PreparedData data = prepare_data(recipe, tokenizer);
+  const PreparedData data =
+      profile.timed("prepare data", [&] { return prepare_data(recipe, tokenizer); });
   const data::Loader train_loader(data.train, recipe.loader);
   std::optional<data::Loader> eval_loader;
   if (data.eval) eval_loader.emplace(*data.eval, eval_loader_options(recipe));
@@ -114,8 +108,9 @@ int train(const TrainArguments& arguments) {
 
   const at::Device device = choose_device(recipe.device);
   const DtypeChoice dtype = choose_run_dtype(recipe.dtype, device, checkpoint);
-  models::Model model =
-      models::load_model(inputs.model.folder, load_options(recipe, inputs, dtype, device));
+  models::Model model = profile.timed("load model", [&] {
+    return models::load_model(inputs.model.folder, load_options(recipe, inputs, dtype, device));
+  });
   recipe.train.gemm_rate = trainer::measure_gemm_rate(dtype.type, device);
   recipe.train.identity = run_identity(recipe, inputs, data, tokenizer, dtype);
   recipe.train.run_info = run_info(recipe, inputs, data, dtype);
@@ -125,6 +120,7 @@ int train(const TrainArguments& arguments) {
                    recipe.train.run_info["data"]["eval"]);
   }
   if (arguments.overwrite) remove_old_run(recipe.train.output_dir);
+  profile.begin_run();
   RunReports reports(recipe);
   const trainer::TrainResult result = trainer::train(
       {.model = model,
@@ -137,6 +133,8 @@ int train(const TrainArguments& arguments) {
        .tokenizer = &tokenizer,
        .sample_prompts = sample_prompts(recipe, data, tokenizer),
        .eos_token_ids = trainer::end_token_ids(model, inputs.model.folder, tokenizer),
+       .publish = publish_checkpoints(recipe),
+       .trace = profile.trace(),
        .on_moment = [&](trainer::RunMoment moment) { reports.update(moment); }},
       recipe.train);
   if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
@@ -144,18 +142,38 @@ int train(const TrainArguments& arguments) {
   const trainer::Proof proof = prove_run(std::move(model), recipe, inputs, data);
   spdlog::info("read back: {}", trainer::proof_text(proof));
   write_run_card(recipe, inputs, data,
-                 {.step = result.step,
+                 {.step = result.model_step,
                   .last_loss = result.last_loss,
                   .first_eval_loss = result.first_eval_loss,
-                  .last_eval_loss = result.last_eval_loss,
+                  .last_eval_loss = result.model_eval_loss,
                   .dtype = dtype.name,
                   .proofs = {card_proof("the final model", proof)}});
   trainer::require_proof(proof, recipe.train.output_dir);
   spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
   reports.write_html();
-  if (recipe.hub.push)
-    publish_run(recipe, recipe.train.output_dir, "Fine-tune " + recipe.model_name_or_path);
+  if (recipe.hub.push) {
+    profile.timed("push", [&] {
+      publish_run(recipe, recipe.train.output_dir, "Fine-tune " + recipe.model_name_or_path);
+    });
+  }
   return 0;
+}
+
+// A run that fails is one to look at too.
+int train_profiled(const TrainArguments& arguments) {
+  Recipe recipe = load_recipe(arguments.recipe, {.overrides = arguments.overrides});
+  recipe.train.profile.num_steps = arguments.profile_steps;
+  const fs::path path = arguments.profile_path.empty() ? recipe.train.output_dir / "trace.json"
+                                                       : fs::path(arguments.profile_path);
+  Profile profile(arguments.profile);
+  try {
+    const int code = train(arguments, recipe, profile);
+    profile.write(path);
+    return code;
+  } catch (const std::exception&) {
+    profile.write(path);
+    throw;
+  }
 }
 
 }  // namespace
@@ -170,9 +188,18 @@ void add_train(CLI::App& app, Action& chosen) {
                        "Go on from this checkpoint, or from the newest of output_dir")
           ->expected(0, 1);
   verb->add_flag("--overwrite", a->overwrite, "Replace an earlier run in output_dir");
-  verb->callback([&chosen, a, resume] {
+  CLI::Option* profile =
+      verb->add_option("--profile", a->profile_path,
+                       "Write a trace for Perfetto, to this file or output_dir/trace.json")
+          ->expected(0, 1);
+  verb->add_option("--profile-steps", a->profile_steps,
+                   "With --profile: steps whose single actions are in it, after 2 to warm up")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  verb->callback([&chosen, a, resume, profile] {
     a->resume = resume->count() > 0;
-    chosen = [a] { return train(*a); };
+    a->profile = profile->count() > 0;
+    chosen = [a] { return train_profiled(*a); };
   });
 }
 

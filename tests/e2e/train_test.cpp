@@ -1,4 +1,6 @@
 // The main job, as a user types it.
+#include <algorithm>
+
 #include "tests/e2e/workspace.h"
 
 namespace hone::test {
@@ -77,6 +79,50 @@ TEST(Train, PushedModelComesBackEqual) {
     EXPECT_EQ(slurp(work / "pulled" / name), slurp(work / "out" / name)) << name;
   }
   EXPECT_FALSE(fs::exists(work / "pulled" / "checkpoint-8"));
+}
+
+TEST(Train, EverySaveIsPushedAndTheBestModelIsWhatTheBranchEndsWith) {
+  Workspace work;
+  work.write_recipe({{"push_to_hub", "true"},
+                     {"hub_model_id", "me/tiny"},
+                     {"hub_strategy", "every_save"},
+                     {"load_best_model_at_end", "true"},
+                     {"greater_is_better", "true"},  // the first evaluation is then the best
+                     {"sample_prompts", "[\"What is pkg3?\"]"},
+                     {"sample_eval_rows", "1"}});
+  const ProcessResult trained = work.train();
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_NE(trained.err.find("the best model is that of step 4"), std::string::npos) << trained.err;
+  EXPECT_NE(trained.err.find("throughput: "), std::string::npos) << trained.err;
+  const ProcessResult history = work.hone({"hub", "history", "me/tiny"});
+  EXPECT_NE(history.out.find("checkpoint-4"), std::string::npos) << history.out;
+  const ProcessResult pulled = work.hone({"pull", "me/tiny", "--output", "pulled"});
+  ASSERT_EQ(pulled.code, 0) << pulled.err;
+  EXPECT_EQ(slurp(work / "pulled" / "adapter_model.safetensors"),
+            slurp(work / "out" / "checkpoint-4" / "adapter_model.safetensors"));
+  EXPECT_FALSE(fs::exists(work / "pulled" / "state"));
+  EXPECT_FALSE(fs::exists(work / "pulled" / "manifest.json"));
+  EXPECT_NE(slurp(work / "pulled" / "README.md").find("| optimizer steps | 4 |"),
+            std::string::npos);
+  EXPECT_EQ(core::read_json_file(work / "out" / "run.json").at("checkpoint_pushes").at("pushed"),
+            1);
+  const std::string samples = slurp(work / "out" / "samples.jsonl");
+  EXPECT_EQ(std::count(samples.begin(), samples.end(), '\n'), 6);
+}
+
+TEST(Train, ProfileIsATraceOfTheWholeRun) {
+  Workspace work;
+  const ProcessResult trained = work.train({"--profile", "trace.json", "--profile-steps", "1"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  std::map<std::string, int> slices;
+  const core::Json trace = core::read_json_file(work / "trace.json");
+  for (const core::Json& event : trace.at("traceEvents"))
+    if (event.at("ph") == "X") ++slices[event.at("name")];
+  EXPECT_EQ(slices["start of the process"], 1);
+  EXPECT_EQ(slices["load model"], 1);
+  EXPECT_EQ(slices["step"], 8);
+  EXPECT_EQ(slices["update"], 1);
+  EXPECT_EQ(slices["backward layers.0 of micro-batch 1"], 1);
 }
 
 TEST(Train, MergedAdapterGivesTheSameTextAsBaseAndAdapter) {

@@ -22,6 +22,26 @@ TEST_F(BadRecipe, TypoSuggestsTheKey) {
   EXPECT_EQ(problem("wibble: 3\n"), "r.yaml:5: wibble: unknown key");
 }
 
+TEST_F(BadRecipe, ChoosingAmongEvaluationsThatDontHappenIsNamedForEveryKey) {
+  const std::string lines =
+      "load_best_model_at_end: true\nearly_stopping_patience: 2\nmetric_for_best_model: "
+      "eval_loss\n";
+  const auto without_data = problems(kSound + lines + "sample_eval_rows: 2\n");
+  ASSERT_EQ(without_data.size(), 7u);
+  EXPECT_EQ(without_data[0],
+            "r.yaml:5: load_best_model_at_end: needs eval_datasets or eval_split: nothing is "
+            "evaluated");
+  EXPECT_EQ(without_data[6], "r.yaml:8: sample_eval_rows: needs eval_datasets or eval_split");
+  const auto without_steps = problems(kSound + lines + "eval_split: 0.5\n");
+  ASSERT_EQ(without_steps.size(), 3u);
+  EXPECT_EQ(
+      without_steps[1],
+      "r.yaml:6: early_stopping_patience: needs eval_steps above 0: only the last model would "
+      "be compared");
+  EXPECT_TRUE(problems(kSound + lines + "eval_split: 0.5\neval_steps: 5\n").empty());
+  EXPECT_TRUE(problems(kSound + "load_best_model_at_end: false\n").empty());
+}
+
 TEST_F(BadRecipe, ReportersThatAreNotThereAreNamed) {
   EXPECT_EQ(problem("report_to: [html, tensorbord]\n"),
             "r.yaml:5: report_to: got 'tensorbord', expected one of tensorboard, html, all, none, "

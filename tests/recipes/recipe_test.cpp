@@ -38,6 +38,25 @@ TEST_F(Recipes, EveryKeyOfAWholeRecipeArrives) {
   EXPECT_TRUE(r.notes.empty());
 }
 
+TEST_F(Recipes, SamplesAndSelectionArrive) {
+  const Recipe r = read(kSound +
+                        "eval_split: 0.5\neval_steps: 5\nsample_prompts: [one, two]\n"
+                        "sample_max_new_tokens: 9\nearly_stopping_patience: 3\n"
+                        "early_stopping_threshold: 0.01\nload_best_model_at_end: true\n"
+                        "push_to_hub: true\nhub_model_id: me/x\nhub_strategy: every_save\n");
+  EXPECT_EQ(r.sample_prompts, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(r.train.samples.steps, 5) << "sample_steps is eval_steps where it is not given";
+  EXPECT_EQ(r.train.samples.max_new_tokens, 9);
+  EXPECT_EQ(read(kSound + "eval_steps: 5\nsample_steps: 0\n").train.samples.steps, 0);
+  EXPECT_EQ(r.train.selection.metric, "eval_loss");
+  EXPECT_EQ(r.train.selection.early_stopping_patience, 3);
+  EXPECT_EQ(r.train.selection.early_stopping_threshold, 0.01);
+  EXPECT_TRUE(r.train.selection.load_best_model_at_end);
+  EXPECT_TRUE(r.train.selection.keep_best);
+  EXPECT_FALSE(read(kSound).train.selection.keep_best);
+  EXPECT_TRUE(r.hub.every_save);
+}
+
 TEST_F(Recipes, DefaultsAreTheDocumentedOnes) {
   const Recipe r = read(kSound);
   EXPECT_EQ(r.adapter.r, 0) << "no adapter means full fine-tuning";

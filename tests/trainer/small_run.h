@@ -49,6 +49,7 @@ class SmallRun {
                        .model_folder = golden("tiny-chat"),
                        .tokenizer = &tokenizer,
                        .eos_token_ids = end_token_ids(model, golden("tiny-chat"), tokenizer),
+                       .publish = publish,
                        .trace = trace};
     for (const std::string& text : sample_prompts)
       inputs.sample_prompts.push_back(make_sample_prompt(tokenizer, text, ""));
@@ -82,6 +83,7 @@ class SmallRun {
   TrainOptions options;
   bool with_eval = true;
   std::vector<std::string> sample_prompts;
+  Publish publish;
   Trace* trace = nullptr;
 
  private:
