@@ -15,12 +15,13 @@ struct TrainVerb {
   const char* name;
   const char* description;
 };
-constexpr std::array<TrainVerb, 5> kTrainVerbs{
+constexpr std::array<TrainVerb, 6> kTrainVerbs{
     {{"train", "Fine-tune a model as a recipe says"},
      {"generate", "Let a model write"},
      {"eval", "Loss and perplexity of a model on data"},
      {"merge", "Merge an adapter into its base model"},
-     {"export", "Write a model as a GGUF file for llama.cpp"}}};
+     {"export", "Write a model as a GGUF file for llama.cpp"},
+     {"check", "Check that a model trains as it should"}}};
 constexpr const char* kProgram = "hone-train";
 
 }  // namespace

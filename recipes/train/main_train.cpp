@@ -5,5 +5,5 @@
 int main(int argc, char** argv) {
   using namespace hone::recipes;
   return run_program(argc, argv, "Fine-tune hub checkpoints from a YAML recipe",
-                     {add_train, add_generate, add_eval, add_merge, add_export});
+                     {add_train, add_generate, add_eval, add_merge, add_export, add_check});
 }

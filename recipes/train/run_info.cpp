@@ -1,11 +1,17 @@
 #include "recipes/train/run_info.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/version.h>
 
+#include <filesystem>
 #include <thread>
 
+#include "core/hash.h"
+#include "kernels/cpu.h"
+#include "recipes/machine.h"
 #include "recipes/program.h"
+#include "recipes/reproduce.h"
 
 namespace hone::recipes {
 namespace {
@@ -95,9 +101,17 @@ Json run_info(const Recipe& recipe, const ResolvedInputs& inputs, const Prepared
   }
   info["dtype"] = {{"name", dtype.name}, {"reason", dtype.reason}};
   info["max_steps"] = recipe.train.max_steps;
-  info["versions"] = {
-      {"hone", version_text()}, {"libtorch", TORCH_VERSION}, {"compiler", __VERSION__}};
-  info["machine"] = {{"threads", std::thread::hardware_concurrency()},
+  info["data"]["files"] = data_files_json(recipe);
+  info["identity"] = recipe.train.identity;
+  info["working_folder"] = std::filesystem::current_path().string();
+  info["versions"] = {{"hone", version_text()},
+                      {"build", core::sha256_file("/proc/self/exe").substr(0, 16)},
+                      {"libtorch", TORCH_VERSION},
+                      {"compiler", __VERSION__}};
+  info["machine"] = {{"cpu", cpu_model()},
+                     {"isa", kernels::cpu_kernels().name},
+                     {"torch_isa", at::get_cpu_capability()},
+                     {"threads", std::thread::hardware_concurrency()},
                      {"torch_threads", at::get_num_threads()}};
   return info;
 }

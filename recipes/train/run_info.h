@@ -16,7 +16,9 @@ core::Json run_identity(const Recipe& recipe, const ResolvedInputs& inputs,
                         const PreparedData& data, const data::Tokenizer& tokenizer,
                         const DtypeChoice& dtype);
 
-// Resolved recipe, revisions, versions, data totals and hashes, dtype and why.
+// What `hone reproduce` needs to do the run again and to tell what has changed since: resolved
+// recipe and the folder it was run in, `train.identity`, revisions, data files, totals and hashes,
+// dtype and why, versions, machine.
 core::Json run_info(const Recipe& recipe, const ResolvedInputs& inputs, const PreparedData& data,
                     const DtypeChoice& dtype);
 

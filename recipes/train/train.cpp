@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "kernels/allocator.h"
-#include "models/load.h"
 #include "recipes/inputs.h"
 #include "recipes/publish.h"
 #include "recipes/recipe.h"
@@ -18,6 +17,7 @@
 #include "recipes/train/proving.h"
 #include "recipes/train/run_info.h"
 #include "recipes/train/start.h"
+#include "recipes/train/training_model.h"
 #include "recipes/train/verbs.h"
 #include "recipes/train/watch.h"
 #include "trainer/generate.h"
@@ -48,30 +48,6 @@ int64_t steps_of_epochs(const data::Loader& loader, double num_epochs) {
   const double rest = (num_epochs - static_cast<double>(whole)) *
                       static_cast<double>(loader.num_steps_per_epoch(whole));
   return std::max<int64_t>(1, steps + static_cast<int64_t>(std::ceil(rest - 1e-9)));
-}
-
-models::LoadOptions load_options(const Recipe& recipe, const ResolvedInputs& inputs,
-                                 const DtypeChoice& dtype, at::Device device) {
-  models::LoadOptions options{.compute_dtype = dtype.type,
-                              .device = device,
-                              .train_base = !recipe.trains_adapter(),
-                              .adapter = recipe.adapter,
-                              .seed = recipe.train.seed};
-  options.adapter.base_model_name_or_path = recipe.model_name_or_path;
-  options.adapter.base_model_revision = recipe.model_revision;
-  if (inputs.adapter) options.adapter_path = inputs.adapter->folder;
-  return options;
-}
-
-// Ids past the embedding would read outside it; rows without a token are harmless padding.
-void check_vocabulary(const data::Tokenizer& tokenizer, const models::ModelSpec& spec,
-                      const ResolvedInputs& inputs) {
-  if (tokenizer.vocab_size() <= spec.vocab_size) return;
-  core::fail(ErrorKind::kBadInput,
-             {.what = "the tokenizer has more tokens than the model",
-              .where = inputs.tokenizer_folder.string(),
-              .got = std::to_string(tokenizer.vocab_size()),
-              .expected = "at most vocab_size " + std::to_string(spec.vocab_size)});
 }
 
 // hub_strategy: every_save.
@@ -108,9 +84,8 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile) {
 
   const at::Device device = choose_device(recipe.device);
   const DtypeChoice dtype = choose_run_dtype(recipe.dtype, device, checkpoint);
-  models::Model model = profile.timed("load model", [&] {
-    return models::load_model(inputs.model.folder, load_options(recipe, inputs, dtype, device));
-  });
+  models::Model model =
+      profile.timed("load model", [&] { return load_to_train(recipe, inputs, dtype, device); });
   recipe.train.gemm_rate = trainer::measure_gemm_rate(dtype.type, device);
   recipe.train.identity = run_identity(recipe, inputs, data, tokenizer, dtype);
   recipe.train.run_info = run_info(recipe, inputs, data, dtype);
@@ -119,6 +94,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile) {
     add_statistics(*data.eval, *eval_loader, eval_loader_options(recipe),
                    recipe.train.run_info["data"]["eval"]);
   }
+  if (checkpoint) recipe.train.run_info["resumed_from"] = checkpoint->filename().string();
   if (arguments.overwrite) remove_old_run(recipe.train.output_dir);
   profile.begin_run();
   RunReports reports(recipe);

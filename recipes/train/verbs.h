@@ -9,6 +9,7 @@ void add_train(CLI::App& app, Action& chosen);
 void add_generate(CLI::App& app, Action& chosen);
 void add_eval(CLI::App& app, Action& chosen);
 void add_merge(CLI::App& app, Action& chosen);
+void add_check(CLI::App& app, Action& chosen);  // check invariance
 void add_export(CLI::App& app, Action& chosen);
 
 }  // namespace hone::recipes
