@@ -46,8 +46,13 @@ Json files_of(const std::vector<data::DatasetSource>& sources) {
   const fs::path memo = token_cache_root() / "content";
   Json files = Json::array();
   for (const data::DatasetSource& source : sources) {
-    for (const fs::path& path : data::resolve_files(source))
-      files.push_back({{"path", path.string()}, {"sha256", data::content_hash(path, memo)}});
+    try {
+      for (const fs::path& path : data::resolve_files(source))
+        files.push_back({{"path", path.string()}, {"sha256", data::content_hash(path, memo)}});
+    } catch (const core::Error&) {
+      // Not files of this machine: the key of the tokens still tells a change, if not where.
+      files.push_back({{"path", source.path.string()}, {"sha256", ""}});
+    }
   }
   return files;
 }
@@ -114,7 +119,7 @@ std::string rerun_recipe(const RecordedRun& run, const fs::path& output_dir, int
   recipe["output_dir"] = output_dir.string();
   recipe["push_to_hub"] = false;
   recipe["dtype"] = member(run.info, "dtype.name");
-  if (recipe.contains("report_to")) recipe["report_to"] = Json::array({"none"});
+  if (recipe.contains("report_to")) recipe["report_to"] = "none";
   const Json& commit = member(run.info, "model.commit");
   if (commit.is_string() && !commit.get<std::string>().empty()) recipe["model_revision"] = commit;
   if (num_steps < max_steps) {
