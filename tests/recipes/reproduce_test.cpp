@@ -52,7 +52,10 @@ class Reproduce : public testing::Test {
 };
 
 TEST_F(Reproduce, TheRerunIsPinnedToWhatTheRunChose) {
-  const RecordedRun run = read(recorded());
+  write_text(folder_ / "train.jsonl", "{}\n");
+  Json info = recorded();
+  info["recipe"]["datasets"][0]["path"] = (folder_ / "train.jsonl").string();
+  const RecordedRun run = read(info);
   EXPECT_EQ(run.step, 8);
   const std::string text = rerun_recipe(run, "/tmp/again", 8);
   const Recipe recipe = parse_recipe(text, "recipe.json");
