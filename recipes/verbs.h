@@ -12,11 +12,8 @@ void add_data(CLI::App& app, Action& chosen);    // data show
 void add_import(CLI::App& app, Action& chosen);
 void add_push(CLI::App& app, Action& chosen);
 void add_pull(CLI::App& app, Action& chosen);
-<<<<<<< HEAD
 void add_report(CLI::App& app, Action& chosen);
-=======
 void add_reproduce(CLI::App& app, Action& chosen);
->>>>>>> d4cbe20 (reproduce: a run again from its run.json, equal or where it first differs; check invariance: gradients under accumulation, packing, padding and recompute, measured on a recipe's model)
 void add_hub(CLI::App& app, Action& chosen);  // hub ls | history | user
 
 }  // namespace hone::recipes
