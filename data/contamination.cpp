@@ -77,7 +77,7 @@ class EvalIndex {
       each_run(tokens, true, [&](size_t, uint64_t hash) { hashes_.push_back(hash); });
     }
     std::ranges::sort(hashes_);
-    hashes_.erase(std::ranges::unique(hashes_).begin(), hashes_.end());
+    hashes_.erase(std::unique(hashes_.begin(), hashes_.end()), hashes_.end());
     met_ = std::make_unique<std::atomic<uint8_t>[]>(hashes_.size());
     identical_ = std::make_unique<std::atomic<uint8_t>[]>(static_cast<size_t>(eval.num_rows()));
     filter_.resize(kFilterWords);

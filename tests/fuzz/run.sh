@@ -30,7 +30,7 @@ fuzz() {
   if $build/bin/fuzz_"$target" -max_total_time="$seconds" -max_len="${max_bytes[$target]}" -timeout=10 \
     -rss_limit_mb=1024 -malloc_limit_mb=512 -dict=tests/fuzz/dictionaries/"$target".dict -artifact_prefix="$found/" \
     -print_final_stats=1 "$own" tests/fuzz/corpus/"$target" >"$log" 2>&1; then
-    echo "$target: $(grep -o 'number_of_executed_units: .*' "$log" | tr -d ' ' | cut -d: -f2) inputs, nothing found"
+    echo "$target: $(grep -ao 'number_of_executed_units: .*' "$log" | tr -d ' ' | cut -d: -f2) inputs, nothing found"
   else
     echo "$target: FOUND something, see $log; the input is in $found/"
     tail -n 40 "$log"
