@@ -112,8 +112,9 @@ const std::vector<std::string>& model_file_patterns() {
 }
 
 const std::vector<std::string>& document_file_patterns() {
-  static const std::vector<std::string> patterns = {"README.md",   "LICENSE*", "*.svg",
-                                                    "recipe.yaml", "run.json", "metrics.jsonl"};
+  static const std::vector<std::string> patterns = {"README.md",     "LICENSE*",   "*.svg",
+                                                    "recipe.yaml",   "run.json",   "metrics.jsonl",
+                                                    "samples.jsonl", "report.html"};
   return patterns;
 }
 

@@ -41,7 +41,8 @@ int push(const PushArguments& a) {
                            .tag = a.tag,
                            .branch = a.branch,
                            .create_pr = a.create_pr,
-                           .is_private = !a.is_public};
+                           .is_private = !a.is_public,
+                           .also_allow = {"*.gguf"}};
   if (a.is_dataset) {
     options.kind = hub::RepoKind::kDataset;
     options.also_allow = {"*.jsonl", "*.json", "*.csv", "*.parquet", "*.txt", "*.zst", "*.gz"};

@@ -52,6 +52,8 @@ TEST_F(PushTest, OneCommitAndTagWithTheListOfFiles) {
 
 TEST_F(PushTest, PublishesOnlyTheAllowList) {
   write_text(model / "run.json", "{}");
+  write_text(model / "report.html", "<html></html>");
+  write_text(model / "samples.jsonl", "{}\n");
   write_text(model / "LICENSE.txt", "x");
   write_text(model / "loss.svg", "<svg/>");
   write_text(model / "chat_template.jinja", "x");
@@ -61,9 +63,9 @@ TEST_F(PushTest, PublishesOnlyTheAllowList) {
   write_text(model / "checkpoint-10" / "model.safetensors", "x");
   write_text(model / "state" / "moments.safetensors", "x");
   const PushResult result = push();
-  EXPECT_EQ(names(),
-            (Names{".gitattributes", "LICENSE.txt", "README.md", "chat_template.jinja",
-                   "config.json", "loss.svg", "model.safetensors", "run.json", "tokenizer.json"}));
+  EXPECT_EQ(names(), (Names{".gitattributes", "LICENSE.txt", "README.md", "chat_template.jinja",
+                            "config.json", "loss.svg", "model.safetensors", "report.html",
+                            "run.json", "samples.jsonl", "tokenizer.json"}));
   EXPECT_EQ(result.skipped, (Names{".env", "checkpoint-10", "notes.txt", "optimizer.pt", "state"}));
 }
 

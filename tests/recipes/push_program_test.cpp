@@ -57,6 +57,16 @@ TEST_F(PushProgram, AnEndpointOfTheEnvironmentIsPushedToAndAMissingTokenIsSaid) 
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST_F(PushProgram, AnExportedFileBesideTheModelIsPushed) {
+  test::write_text(folder_ / "model/tiny.gguf", "GGUF");
+  test::write_text(folder_ / "model/notes.txt", "x");
+  const auto result =
+      hone({"push", "model", "ada/tiny", "--endpoint", (folder_ / "store").string()}, kToken);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.out.find("tiny.gguf"), std::string::npos) << result.out;
+  EXPECT_EQ(result.out.find("notes.txt"), std::string::npos) << result.out;
+}
+
 TEST_F(PushProgram, ValidateTellsOfAMissingTokenWithoutAskingTheHub) {
   test::write_text(folder_ / "r.yaml", kSound + "push_to_hub: true\nhub_model_id: ada/tiny\n");
   const auto without = hone({"validate", "r.yaml"}, "");
