@@ -12,6 +12,8 @@ namespace {
 
 using core::ErrorKind;
 
+namespace fs = std::filesystem;
+
 const std::string kOther = std::string(40, 'b');  // a commit of somebody else
 const PushOptions kPlain{.message = "Fine-tune"};
 
@@ -357,6 +359,39 @@ TEST_F(PushHttp, PartsWithoutANameOrInTheWrongNumberAreNoUpload) {
     EXPECT_EQ(kind(), ErrorKind::kUnavailable) << size;
   }
   EXPECT_TRUE(parts.hub.requests("POST", parts.target("POST", "/commit/")).empty());
+}
+
+TEST_F(PushHttp, ManyFilesAreAskedAboutInLotsAndEqualOnesAreSentOnce) {
+  const fs::path data = folder / "data";
+  for (int i = 0; i < 300; ++i) write_text(data / (std::to_string(1000 + i) + ".jsonl"), "same\n");
+  const std::string id = "/datasets/ada/tiny";
+  hub.hub.on("GET", "/api" + id + "/revision/main",
+             {Reply::error(404, "RevisionNotFound", "no commit yet")});
+  std::vector<size_t> lots;
+  hub.hub.on("POST", "/api" + id + "/preupload/main", [&](const ServedRequest& request) {
+    core::Json answer = core::Json::parse(request.body);
+    lots.push_back(answer["files"].size());
+    for (core::Json& file : answer["files"]) file["uploadMode"] = "lfs";
+    return Reply::json(answer.dump());
+  });
+  hub.hub.on("POST", id + ".git/info/lfs/objects/batch", [&](const ServedRequest& request) {
+    core::Json answer = core::Json::parse(request.body);
+    for (core::Json& object : answer["objects"])
+      object["actions"]["upload"] = {{"href", hub.storage.url() + "/put"},
+                                     {"header", {{"X-Own", "kept"}}}};
+    return Reply::json(answer.dump());
+  });
+  hub.storage.on("PUT", "/put", {Reply{}});
+  hub.hub.on("POST", "/api" + id + "/commit/main",
+             {Reply::json("{\"commitOid\": \"" + kOther + "\"}")});
+  const PushResult result = push_folder(client(), hub.id(), data,
+                                        {.kind = RepoKind::kDataset, .also_allow = {"*.jsonl"}});
+  EXPECT_EQ(lots, (std::vector<size_t>{256, 44}));
+  EXPECT_EQ(result.sent_bytes, 5U);
+  ASSERT_EQ(hub.storage.requests().size(), 1U);
+  EXPECT_EQ(hub.storage.requests()[0].header("X-Own"), "kept");
+  const std::string commit = hub.hub.requests("POST", "/api" + id + "/commit/main").at(0).body;
+  EXPECT_EQ(std::count(commit.begin(), commit.end(), '\n'), 301);
 }
 
 TEST_F(PushHttp, ARepositoryThatIsPublicIsSaidToBe) {
