@@ -31,7 +31,7 @@ std::vector<fs::path> files_of_folder(const DatasetSource& source) {
 
 // Without a split every match is meant.
 std::vector<fs::path> files_of_glob(const DatasetSource& source) {
-  const std::vector<fs::path> found = expand_glob(source.path.string());
+  std::vector<fs::path> found = expand_glob(source.path.string());
   if (found.empty()) {
     core::fail(ErrorKind::kMissingInput,
                {.what = "no file matches " + source.path.string(), .where = source.where});

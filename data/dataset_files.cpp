@@ -73,11 +73,11 @@ size_t count_special(std::string_view path) {
 // "train" of "data/train-00000-of-00002-abc.parquet".
 std::optional<std::string> shard_split(const std::string& path) {
   static const std::string kFive = "[0-9][0-9][0-9][0-9][0-9]";
-  if (!glob_matches("data/*-" + kFive + "-of-" + kFive + "*.*", path)) return std::nullopt;
+  static const std::string kShard = "*-" + kFive + "-of-" + kFive + "*";
+  if (!glob_matches("data/" + kShard + ".*", path)) return std::nullopt;
   const std::string name = path.substr(5);
   for (size_t of = name.find("-of-"); of != std::string::npos; of = name.find("-of-", of + 1)) {
-    if (of >= 7 && glob_matches("*-" + kFive + "-of-" + kFive + "*", name.substr(0, of + 9)))
-      return name.substr(0, of - 6);
+    if (of >= 7 && glob_matches(kShard, name.substr(0, of + 9))) return name.substr(0, of - 6);
   }
   return std::nullopt;
 }
@@ -146,7 +146,7 @@ SplitFiles splits_below(const std::vector<std::string>& files, const std::string
   }
   SplitFiles splits = infer_splits(inside);
   for (auto& [name, paths] : splits) {
-    for (std::string& path : paths) path = prefix + path;
+    for (std::string& path : paths) path.insert(0, prefix);
   }
   return splits;
 }

@@ -75,8 +75,10 @@ void check_model(const Tokenizer& t) {
            "byte-level BPE");
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!is_null(model, key) && model.at(key) != "") {
-      refuse(t.path, std::string("model.") + key + " is not supported", model.at(key).dump());
+    if (is_null(model, key)) continue;
+    const auto& affix = model.at(key);
+    if (!affix.is_string() || !affix.get_ref<const std::string&>().empty()) {
+      refuse(t.path, std::string("model.") + key + " is not supported", affix.dump());
     }
   }
   if (!model.contains("vocab") || !model.at("vocab").is_object()) {

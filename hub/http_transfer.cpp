@@ -208,7 +208,10 @@ HeaderList header_list(const std::vector<Header>& headers) {
     if (longer == nullptr) throw std::bad_alloc();
     list = longer;
   };
-  for (const auto& [name, value] : headers) add(value.empty() ? name + ";" : name + ": " + value);
+  for (const auto& [name, value] : headers) {
+    std::string line = name;
+    add(value.empty() ? line.append(";") : line.append(": ").append(value));
+  }
   add("Expect:");  // no wait for "100 Continue"
   if (!has_header(headers, "content-type")) add("Content-Type:");
   return {list, curl_slist_free_all};

@@ -60,7 +60,7 @@ std::string commit_from_files(const HttpClient& client, const HubTarget& target)
         client.send({.method = "HEAD",
                      .url = file_url(client, target, target.revision, name),
                      .follow_to_others = false});
-    const std::string commit = checked_commit(response.header("x-repo-commit").value_or(""));
+    std::string commit = checked_commit(response.header("x-repo-commit").value_or(""));
     if (!commit.empty()) return commit;
   }
   return "";
@@ -132,7 +132,7 @@ std::string find_remote_commit(const HttpClient& client, const HubTarget& asked)
   const HttpResponse info =
       client.send({.url = api_url(client, target) + "/revision/" + url_encode(target.revision)});
   if (info.ok()) {
-    const std::string commit = checked_commit(text_of(json_body(info), "sha"));
+    std::string commit = checked_commit(text_of(json_body(info), "sha"));
     if (!commit.empty()) return commit;
   }
   // A hub that says clearly what is missing is believed.

@@ -79,7 +79,9 @@ void compare_files(const Json& then, const Json& now, std::vector<std::string>& 
 void collect_changes(const Json& then, const Json& now, const std::string& prefix,
                      std::vector<std::string>& changed) {
   for (const auto& [key, value] : then.items()) {
-    const std::string name = prefix.empty() ? key : prefix + "." + key;
+    std::string name = prefix;
+    if (!name.empty()) name.append(".");
+    name.append(key);
     const Json& other = now.is_object() && now.contains(key) ? now.at(key) : Json();
     if (value.is_object()) {
       collect_changes(value, other, name, changed);

@@ -100,7 +100,7 @@ std::string summary_of(const PreparedData& data) {
   std::string text = "Trained on " + rows_text(data.train);
   if (!data.eval) return text + ".";
   text += ", measured on " + rows_text(*data.eval);
-  const bool has_copies = data.contamination && data.contamination->rows.size() > 0 &&
+  const bool has_copies = data.contamination && !data.contamination->rows.empty() &&
                           data.contamination->num_eval_rows == data.eval->num_rows();
   if (!has_copies) return text + " that it was not trained on.";
   const auto num_copies = static_cast<uint64_t>(data.contamination->rows.size());

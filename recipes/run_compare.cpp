@@ -51,7 +51,7 @@ std::optional<RunDifference> compare_row(const Json& first, const Json& second,
     // dump() writes the shortest text that reads back as the same double.
     const std::string a = value_text(first, key), b = value_text(second, key);
     if (first.contains(key) && second.contains(key) && first.at(key) == second.at(key)) continue;
-    return RunDifference{place + ", " + key, a, b};
+    return RunDifference{std::string(place).append(", ").append(key), a, b};
   }
   return std::nullopt;
 }

@@ -61,7 +61,7 @@ std::string rate_text(double rate) { return rate < 1000 ? short_text(rate) : cou
 std::string percent_text(double share) { return formats::format_fixed(100 * share, 1) + "\u00a0%"; }
 
 std::string title_of(const Json& run, const fs::path& run_dir) {
-  const std::string id = text(at(run, {"recipe", "hub_model_id"}));
+  std::string id = text(at(run, {"recipe", "hub_model_id"}));
   if (!id.empty()) return id;
   const fs::path folder = fs::absolute(run_dir).lexically_normal();
   return (folder.has_filename() ? folder : folder.parent_path()).filename().string();

@@ -25,7 +25,9 @@ double now() {
 void add_scalars(const std::string& tag, const Json& value, std::vector<ScalarValue>& scalars) {
   if (value.is_number()) scalars.push_back({tag, value.get<double>()});
   if (!value.is_object()) return;
-  for (const auto& [name, item] : value.items()) add_scalars(tag + "/" + name, item, scalars);
+  for (const auto& [name, item] : value.items()) {
+    add_scalars(std::string(tag).append("/").append(name), item, scalars);
+  }
 }
 
 // {"chat": {"loss": 1.5, ...}, ...}: the loss of each beside that of all.
