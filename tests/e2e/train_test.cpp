@@ -163,6 +163,8 @@ TEST(Train, SecondStartReusesTheTokenCache) {
   std::map<std::string, fs::file_time_type> before, after;
   const auto list = [&](auto& into) {
     for (const auto& e : fs::recursive_directory_iterator(work / "cache" / "hone" / "tokens")) {
+      // Hashes of files are remembered only when the files have lain still for some seconds.
+      if (e.path().parent_path().filename() == "content") continue;
       if (e.is_regular_file() && e.path().filename() != "lock")
         into[e.path().string()] = e.last_write_time();
     }
