@@ -155,10 +155,10 @@ void install_caching_allocator() {
   c10::SetCPUAllocator(allocator, /*priority=*/1);
 }
 
-at::Tensor lazy_zeros(int64_t numel) {
-  const auto options = at::TensorOptions().dtype(at::kFloat);
+at::Tensor lazy_zeros(int64_t numel, at::Device device) {
+  const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
   const size_t bytes = static_cast<size_t>(numel) * sizeof(float);
-  if (bytes < kHugePage) return at::zeros({numel}, options);
+  if (bytes < kHugePage || !device.is_cpu()) return at::zeros({numel}, options);
   const size_t mapped = bytes + kHugePage;  // room to begin at a huge page
   void* pages = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

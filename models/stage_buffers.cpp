@@ -26,8 +26,7 @@ FlatBuffers allocate_flat(int64_t num_trainable, int64_t num_frozen, at::ScalarT
   const auto compute_options = at::TensorOptions().dtype(compute_dtype).device(device);
   FlatBuffers flat;
   flat.master = at::empty({num_trainable}, master_options);
-  flat.grads = device.is_cpu() ? kernels::lazy_zeros(num_trainable)
-                               : at::zeros({num_trainable}, master_options);
+  flat.grads = kernels::lazy_zeros(num_trainable, device);
   flat.compute =
       compute_dtype == at::kFloat ? flat.master : at::empty({num_trainable}, compute_options);
   flat.frozen = at::empty({num_frozen}, compute_options);

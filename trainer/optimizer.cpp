@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/allocator.h"
 #include "kernels/optimizer.h"
 
 namespace hone::trainer {
@@ -40,8 +41,11 @@ OptimizerState make_optimizer_state(const models::Model& model) {
   OptimizerState state;
   for (const models::Stage& stage : model.stages) {
     const bool has_any = stage.trainable.defined() && stage.trainable.numel() > 0;
-    state.exp_avg.push_back(has_any ? at::zeros_like(stage.trainable) : at::Tensor());
-    state.exp_avg_sq.push_back(has_any ? at::zeros_like(stage.trainable) : at::Tensor());
+    for (auto* moments : {&state.exp_avg, &state.exp_avg_sq}) {
+      moments->push_back(
+          has_any ? kernels::lazy_zeros(stage.trainable.numel(), stage.trainable.device())
+                  : at::Tensor());
+    }
   }
   return state;
 }

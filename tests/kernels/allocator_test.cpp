@@ -42,7 +42,7 @@ TEST(Allocator, SmallAndEmptyTensorsWork) {
 TEST(Allocator, LazyZerosAreZeroBeginAtAHugePageAndCountAsNoBlock) {
   const int64_t live = allocator_stats().live_bytes;
   for (const int64_t numel : {int64_t{0}, int64_t{10}, (int64_t{1} << 20) + 3}) {
-    const at::Tensor zeros = lazy_zeros(numel);
+    const at::Tensor zeros = lazy_zeros(numel, at::kCPU);
     EXPECT_EQ(zeros.numel(), numel);
     EXPECT_EQ(zeros.count_nonzero().item<int64_t>(), 0);
     zeros.add_(1.0);
