@@ -9,7 +9,7 @@
 namespace hone::models {
 namespace {
 
-constexpr int64_t kPieceElements = int64_t{1} << 20;
+constexpr int64_t kPieceElements = int64_t{1} << 17;
 
 void read_piece(const FileTensor& tensor, int64_t begin, int64_t end, const at::Tensor& flat) {
   const at::ScalarType type = scalar_type(tensor.dtype);

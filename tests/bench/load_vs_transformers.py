@@ -6,7 +6,8 @@
 Makes a Llama folder of random weights in shards, in float32 and in bfloat16, and loads it frozen in its own dtype (what
 inference and LoRA do) and, from bfloat16, as float32 weights to be trained. Both sides leave weights they need not convert
 in the files' memory map, so the call alone says little: reported are the call, the call and one touch of every page
-of the weights, and the process's largest resident size after that. Page cache warm, the same threads; the sums are compared.
+of the weights, and the process's largest resident size after that. Page cache warm, free memory populated, the same
+threads; the sums are compared.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from free_memory import populate_free_memory
 
 MAKE = """
 import sys, torch
@@ -48,6 +51,7 @@ CASES = (("frozen, float32", "float32", "float32", []), ("frozen, bfloat16", "bf
 
 
 def run(command, environment):
+    populate_free_memory()
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{command[0]}: exit {done.returncode}\n{done.stderr[-3000:]}")

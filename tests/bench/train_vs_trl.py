@@ -21,6 +21,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from free_memory import populate_free_memory
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = """recipe: sft
 model_name_or_path: {model}
@@ -39,14 +41,6 @@ output_dir: {output}
 logging_steps: 1
 """
 LORA = "adapter: {type: lora, r: 16, lora_alpha: 32, lora_dropout: 0.0, target_modules: all-linear}\n"
-
-
-def populate_free_memory():
-    """A virtual machine may have lent its free memory to the host, and then waits for each page's first use: we touch most of
-    it, so that both sides find memory that is there, as on a machine of one's own."""
-    free = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemFree")) * 1024
-    subprocess.run([sys.executable, "-c", f"import mmap; m = mmap.mmap(-1, {int(0.9 * free)}); m.madvise(mmap.MADV_HUGEPAGE)\n"
-                    "for at in range(0, len(m), 4096): m[at] = 1"], check=True)
 
 
 def run(command, environment, log):
