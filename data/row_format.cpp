@@ -244,6 +244,16 @@ void add_system_prompt(ChatRow& row, const std::string& system_prompt) {
 
 }  // namespace
 
+const std::map<std::string, RowFormat>& row_formats() {
+  static const std::map<std::string, RowFormat> formats{
+      {"messages", RowFormat::kMessages},
+      {"sharegpt", RowFormat::kShareGpt},
+      {"alpaca", RowFormat::kAlpaca},
+      {"prompt_completion", RowFormat::kPromptCompletion},
+      {"text", RowFormat::kText}};
+  return formats;
+}
+
 Row parse_row(std::string_view text, const DatasetSource& source, const DatasetOptions& options,
               bool use_chat_template) {
   const Json json = core::parse_json(text, "");

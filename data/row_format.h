@@ -1,6 +1,7 @@
 // One row of a data file as one of the shapes that can be tokenized, whatever format it came in.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,6 +30,9 @@ struct TextRow {
 };
 
 using Row = std::variant<ChatRow, TextRow>;
+
+// By the names that recipes and command lines give them.
+const std::map<std::string, RowFormat>& row_formats();
 
 // Parses and converts one row. Throws kBadInput without `where`: the caller knows it. Alpaca rows
 // become a user and an assistant turn if `use_chat_template`, else text with the prompts of the

@@ -71,13 +71,19 @@ TokenizerHandle load_tokenizer(const std::string& json, const std::string& path)
   return TokenizerHandle(tokenizer);
 }
 
-TemplateHandle compile_template(const std::string& source, const std::string& path) {
+struct CompiledTemplate {
+  TemplateHandle handle;
+  std::string path;
+};
+
+std::optional<CompiledTemplate> compile_template(const std::optional<ChatTemplate>& source) {
+  if (!source) return std::nullopt;
   hft_error error{};
   hft_template* compiled = nullptr;
-  if (hft_template_compile(source.data(), source.size(), &compiled, &error)) {
-    fail_with(error, path, "the chat template can't be compiled");
+  if (hft_template_compile(source->text.data(), source->text.size(), &compiled, &error)) {
+    fail_with(error, source->path, "the chat template can't be compiled");
   }
-  return TemplateHandle(compiled);
+  return CompiledTemplate{TemplateHandle(compiled), source->path};
 }
 
 std::string fingerprint_of(const TokenizerFiles& files) {
@@ -86,7 +92,8 @@ std::string fingerprint_of(const TokenizerFiles& files) {
   for (const SpecialToken& token : files.special_tokens) {
     hash.update("\n" + token.name + "=" + core::sha256_hex(token.text));
   }
-  if (files.chat_template) hash.update("\ntemplate=" + *files.chat_template);
+  if (files.chat_template) hash.update("\ntemplate=" + files.chat_template->text);
+  if (files.tool_template) hash.update("\ntool_use=" + files.tool_template->text);
   return hash.hex();
 }
 
@@ -95,7 +102,7 @@ std::string fingerprint_of(const TokenizerFiles& files) {
 struct Tokenizer::Impl {
   TokenizerFiles files;
   TokenizerHandle tokenizer;
-  TemplateHandle chat_template;
+  std::optional<CompiledTemplate> chat_template, tool_template;
   std::string fingerprint;
 
   std::optional<int32_t> special_id(std::string_view name) const {
@@ -104,6 +111,16 @@ struct Tokenizer::Impl {
     const int64_t id = hft_token_to_id(tokenizer.get(), text->data(), text->size());
     if (id < 0) return std::nullopt;
     return static_cast<int32_t>(id);
+  }
+
+  const CompiledTemplate& template_for(bool has_tools) const {
+    if (has_tools && tool_template) return *tool_template;
+    if (chat_template) return *chat_template;
+    core::fail(ErrorKind::kBadInput,
+               {.what = tool_template ? "the tokenizer has a chat template for tools only"
+                                      : "the tokenizer has no chat template",
+                .where = files.folder.string(),
+                .hint = "put the model's template into chat_template.jinja of that folder"});
   }
 };
 
@@ -119,9 +136,8 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   impl->fingerprint = fingerprint_of(files);
   impl->tokenizer = load_tokenizer(files.tokenizer_json, (folder / "tokenizer.json").string());
   impl->files.tokenizer_json = {};
-  if (files.chat_template) {
-    impl->chat_template = compile_template(*files.chat_template, files.template_path);
-  }
+  impl->chat_template = compile_template(files.chat_template);
+  impl->tool_template = compile_template(files.tool_template);
   return Tokenizer(std::move(impl));
 }
 
@@ -155,12 +171,8 @@ std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special
 
 Rendered Tokenizer::render(const Json& messages, bool add_generation_prompt,
                            const Json& extra) const {
-  if (!impl_->chat_template) {
-    core::fail(ErrorKind::kBadInput,
-               {.what = "the tokenizer has no chat template",
-                .where = impl_->files.folder.string(),
-                .hint = "put the model's template into chat_template.jinja of that folder"});
-  }
+  const bool has_tools = extra.is_object() && extra.contains("tools") && !extra["tools"].is_null();
+  const CompiledTemplate& chat_template = impl_->template_for(has_tools);
   Json context = {{"messages", template_messages(messages)},
                   {"tools", nullptr},
                   {"documents", nullptr},
@@ -171,12 +183,12 @@ Rendered Tokenizer::render(const Json& messages, bool add_generation_prompt,
   hft_text text{};
   hft_encoding spans{};
   hft_error error{};
-  if (hft_template_render(impl_->chat_template.get(), json.data(), json.size(), template_clock(),
+  if (hft_template_render(chat_template.handle.get(), json.data(), json.size(), template_clock(),
                           &text, &spans, &error)) {
-    fail_with(error, impl_->files.template_path, "the chat template failed");
+    fail_with(error, chat_template.path, "the chat template failed");
   }
   Rendered result{.text = take(text)};
-  if (hft_template_has_generation(impl_->chat_template.get())) {
+  if (hft_template_has_generation(chat_template.handle.get())) {
     result.generation_spans.emplace();
     for (size_t i = 0; i < spans.num_offsets; ++i) {
       result.generation_spans->emplace_back(spans.offsets[2 * i], spans.offsets[2 * i + 1]);
@@ -186,7 +198,9 @@ Rendered Tokenizer::render(const Json& messages, bool add_generation_prompt,
   return result;
 }
 
-bool Tokenizer::has_chat_template() const { return impl_->chat_template != nullptr; }
+bool Tokenizer::has_chat_template() const {
+  return impl_->chat_template.has_value() || impl_->tool_template.has_value();
+}
 
 int64_t Tokenizer::vocab_size() const {
   return static_cast<int64_t>(hft_vocab_size(impl_->tokenizer.get()));

@@ -32,21 +32,32 @@ void add_special_tokens(const Json& config, TokenizerFiles& files) {
   }
 }
 
-std::optional<std::string> template_of_config(const Json& config, const fs::path& path) {
-  if (!config.contains("chat_template") || config["chat_template"].is_null()) return std::nullopt;
+void templates_of_config(const Json& config, const fs::path& path, TokenizerFiles& files) {
+  if (!config.contains("chat_template") || config["chat_template"].is_null()) return;
   const Json& value = config["chat_template"];
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_array()) {
-    for (const Json& named : value) {
-      if (named.is_object() && named.value("name", "") == "default") {
-        return named.value("template", "");
-      }
-    }
-    return std::nullopt;
+  const std::string where = path.string() + " (chat_template)";
+  if (value.is_string()) {
+    files.chat_template = {value.get<std::string>(), where};
+    return;
   }
-  core::fail(core::ErrorKind::kBadInput, {.what = "chat_template has the wrong type",
-                                          .where = path.string(),
-                                          .expected = "a text, or a list of {name, template}"});
+  if (!value.is_array()) {
+    core::fail(core::ErrorKind::kBadInput, {.what = "chat_template has the wrong type",
+                                            .where = path.string(),
+                                            .expected = "a text, or a list of {name, template}"});
+  }
+  for (const Json& named : value) {
+    if (!named.is_object()) continue;
+    const std::string name = named.value("name", "");
+    if (name == "default") files.chat_template = {named.value("template", ""), where};
+    if (name == "tool_use") {
+      files.tool_template = {named.value("template", ""), where + " \"tool_use\""};
+    }
+  }
+}
+
+std::optional<ChatTemplate> template_file(const fs::path& path) {
+  if (!fs::exists(path)) return std::nullopt;
+  return ChatTemplate{core::read_file(path, kMaxTemplateBytes), path.string()};
 }
 
 }  // namespace
@@ -86,14 +97,9 @@ TokenizerFiles read_tokenizer_files(const fs::path& folder) {
     if (legacy.is_object()) add_special_tokens(legacy, files);
   }
 
-  const fs::path jinja_path = folder / "chat_template.jinja";
-  if (fs::exists(jinja_path)) {
-    files.chat_template = core::read_file(jinja_path, kMaxTemplateBytes);
-    files.template_path = jinja_path.string();
-  } else if (auto text = template_of_config(config, config_path)) {
-    files.chat_template = std::move(text);
-    files.template_path = config_path.string() + " (chat_template)";
-  }
+  files.chat_template = template_file(folder / "chat_template.jinja");
+  files.tool_template = template_file(folder / "additional_chat_templates" / "tool_use.jinja");
+  if (!files.chat_template && !files.tool_template) templates_of_config(config, config_path, files);
   return files;
 }
 

@@ -13,18 +13,24 @@ struct SpecialToken {
   std::string text;
 };
 
+struct ChatTemplate {
+  std::string text;
+  std::string path;  // where it was found, for messages
+};
+
 struct TokenizerFiles {
   std::filesystem::path folder;
   std::string tokenizer_json;
   std::vector<SpecialToken> special_tokens;
-  std::optional<std::string> chat_template;
-  std::string template_path;  // where it was found, for messages
+  std::optional<ChatTemplate> chat_template;
+  std::optional<ChatTemplate> tool_template;  // the one named "tool_use", for rows with tools
   const std::string* special_token(std::string_view name) const;
 };
 
 // Throws kMissingInput without a tokenizer.json, kBadInput for a broken tokenizer_config.json. The
-// template is looked for in chat_template.jinja, then tokenizer_config.json (a text, or a list of
-// named ones, of which "default" is taken).
+// templates are looked for in chat_template.jinja and additional_chat_templates/, then in
+// tokenizer_config.json (a text, or a list of named ones, of which "default" and "tool_use" are
+// taken): as transformers does.
 TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder);
 
 }  // namespace hone::data

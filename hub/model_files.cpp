@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "formats/model_folder.h"
 #include "hub/push.h"
 
 namespace hone::hub {
@@ -21,29 +22,22 @@ constexpr size_t kMaxNamed = 5;
 
 // Everything beside the weights; "*" does not stand for '/'.
 const std::vector<std::string>& side_file_patterns() {
-  static const std::vector<std::string> patterns = {"config.json",
-                                                    "generation_config.json",
-                                                    "adapter_config.json",
-                                                    "tokenizer*.json",
-                                                    "special_tokens_map.json",
-                                                    "added_tokens.json",
-                                                    "vocab.json",
-                                                    "merges.txt",
-                                                    "tokenizer.model",
-                                                    "chat_template.jinja",
-                                                    "chat_template.json",
-                                                    "README.md",
-                                                    "LICENSE*",
-                                                    ".gitattributes"};
+  static const std::vector<std::string> patterns = [] {
+    std::vector<std::string> all{"adapter_config.json", "tokenizer*.json", "README.md", "LICENSE*",
+                                 ".gitattributes"};
+    all.insert(all.end(), formats::kConfigFiles.begin(), formats::kConfigFiles.end());
+    all.insert(all.end(), formats::kTokenizerSideFiles.begin(), formats::kTokenizerSideFiles.end());
+    return all;
+  }();
   return patterns;
 }
 
 bool is_top(std::string_view path) { return path.find('/') == std::string_view::npos; }
 
 bool is_side_file(std::string_view path) {
-  if (path.starts_with("additional_chat_templates/") && path.ends_with(".jinja")) {
-    return is_top(path.substr(path.find('/') + 1));
-  }
+  const std::string templates = std::string(formats::kTemplatesFolder) + "/";
+  if (path.starts_with(templates) && path.ends_with(".jinja"))
+    return is_top(path.substr(templates.size()));
   const auto& patterns = side_file_patterns();
   return is_top(path) && std::any_of(patterns.begin(), patterns.end(), [&](const auto& pattern) {
            return matches_pattern(path, pattern);
@@ -143,11 +137,11 @@ std::vector<std::string> select_all_files(const std::vector<std::string>& paths,
 }
 
 const std::vector<std::string>& optional_model_files() {
-  static const std::vector<std::string> names = {"adapter_config.json", "generation_config.json",
-                                                 "added_tokens.json",   "special_tokens_map.json",
-                                                 "chat_template.jinja", "chat_template.json",
-                                                 "tokenizer.model",     "tokenizer_config.json",
-                                                 "vocab.json",          "merges.txt"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all{"adapter_config.json", "generation_config.json"};
+    all.insert(all.end(), formats::kTokenizerSideFiles.begin(), formats::kTokenizerSideFiles.end());
+    return all;
+  }();
   return names;
 }
 

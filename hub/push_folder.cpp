@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "formats/model_folder.h"
 #include "hub/large_file.h"
 
 namespace hone::hub {
@@ -31,20 +32,17 @@ FolderToPush select_files(const fs::path& folder, const std::vector<std::string>
   }
   std::vector<std::string> names;
   FolderToPush selection;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : folder_entries(folder)) {
     const bool allowed = matches_any(name, model_file_patterns()) ||
                          matches_any(name, document_file_patterns()) ||
                          matches_any(name, also_allow);
-    const bool is_file = fs::is_regular_file(entry.path(), error);  // follows symlinks
+    const bool is_file = fs::is_regular_file(folder / name, error);  // follows symlinks
     (allowed && is_file ? names : selection.skipped).push_back(name);
   }
-  std::sort(names.begin(), names.end());
   for (std::string& name : names) {
     const uint64_t size = fs::file_size(folder / name);
     selection.files.push_back({std::move(name), size});
   }
-  std::sort(selection.skipped.begin(), selection.skipped.end());
   if (selection.files.empty()) {
     core::fail(ErrorKind::kMissingInput,
                {.what = "nothing to publish in the folder",
@@ -102,12 +100,19 @@ void check_content(const fs::path& path, const std::string& name, uint64_t size)
 
 const std::vector<std::string>& model_file_patterns() {
   static const std::vector<std::string> patterns = {
-      "config.json",         "generation_config.json",
-      "*.safetensors",       "*.safetensors.index.json",
-      "adapter_config.json", "tokenizer*.json",
-      "chat_template.jinja", "special_tokens_map.json",
-      "added_tokens.json",   "vocab.json",
-      "merges.txt",          "tokenizer.model"};
+      "config.json",
+      "generation_config.json",
+      "*.safetensors",
+      "*.safetensors.index.json",
+      "adapter_config.json",
+      "tokenizer*.json",
+      "chat_template.jinja",
+      "special_tokens_map.json",
+      "added_tokens.json",
+      "vocab.json",
+      "merges.txt",
+      "tokenizer.model",
+      std::string(formats::kTemplatesFolder) + "/*.jinja"};
   return patterns;
 }
 
@@ -123,7 +128,22 @@ bool matches_pattern(std::string_view name, std::string_view pattern) {
   if (star == std::string_view::npos) return name == pattern;
   const std::string_view start = pattern.substr(0, star), end = pattern.substr(star + 1);
   return name.size() >= start.size() + end.size() && name.starts_with(start) &&
-         name.ends_with(end) && name.find('/') == std::string_view::npos;
+         name.ends_with(end) && name.find('/', start.size()) == std::string_view::npos;
+}
+
+std::vector<std::string> folder_entries(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const fs::path name = entry.path().filename();
+    if (name != formats::kTemplatesFolder || !entry.is_directory()) {
+      names.push_back(name.string());
+      continue;
+    }
+    for (const auto& inner : fs::directory_iterator(entry.path()))
+      names.push_back((name / inner.path().filename()).string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 size_t find_token_line(std::string_view text) {

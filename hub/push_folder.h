@@ -12,13 +12,17 @@
 
 namespace hone::hub {
 
-// Names of the top folder that are published, as patterns with '*'. Files of model_file_patterns
+// Names that are published, as patterns with '*'. Files of model_file_patterns
 // form one set: those of the repository that the folder lacks are removed, so old shards never mix
 // with new ones. Everything else of a repository is kept. Optimizer state, checkpoint-*/ and
 // pickles are in neither list.
 const std::vector<std::string>& model_file_patterns();
 const std::vector<std::string>& document_file_patterns();
+// '*' stands for any text without '/'.
 bool matches_pattern(std::string_view name, std::string_view pattern);
+// What `folder` has, by name: its top, and in place of the folder of named chat templates its
+// files.
+std::vector<std::string> folder_entries(const std::filesystem::path& folder);
 
 struct PushedFile {
   std::string path;

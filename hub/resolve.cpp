@@ -254,19 +254,15 @@ ResolvedRepo resolve_at_endpoint(RepoKind kind, const std::string& id, const std
 }
 
 std::string folder_fingerprint(const fs::path& folder) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  core::Sha256 hash;
+  for (const std::string& name : folder_entries(folder)) {
     std::error_code error;
-    const std::string name = entry.path().filename().string();
     const auto matches = [&](const std::string& pattern) { return matches_pattern(name, pattern); };
     const auto& patterns = model_file_patterns();
     const bool counts = std::any_of(patterns.begin(), patterns.end(), matches);
-    if (counts && fs::is_regular_file(entry.path(), error)) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  core::Sha256 hash;
-  for (const fs::path& path : files) {
-    hash.update(path.filename().string() + '\n' + std::to_string(fs::file_size(path)) + '\n');
+    const fs::path path = folder / name;
+    if (!counts || !fs::is_regular_file(path, error)) continue;
+    hash.update(name + '\n' + std::to_string(fs::file_size(path)) + '\n');
     add_samples(hash, path);
   }
   return "sha256:" + hash.hex();

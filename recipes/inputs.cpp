@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/data_files.h"
 #include "data/source_names.h"
 #include "recipes/contamination_check.h"
 #include "recipes/eval_split.h"
@@ -62,6 +63,10 @@ fs::path token_cache_root() {
                {.what = "neither XDG_CACHE_HOME nor HOME is set", .hint = "set XDG_CACHE_HOME"});
   }
   return fs::path(home) / ".cache" / "hone" / "tokens";
+}
+
+std::string file_hash(const fs::path& path) {
+  return data::content_hash(path, token_cache_root() / "content");
 }
 
 ResolvedInputs resolve_inputs(const Recipe& recipe) {

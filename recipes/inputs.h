@@ -17,6 +17,8 @@ namespace hone::recipes {
 
 // $XDG_CACHE_HOME/hone/tokens, default ~/.cache/hone/tokens.
 std::filesystem::path token_cache_root();
+// SHA-256 of a file, remembered in the cache as long as its size and time stay the same.
+std::string file_hash(const std::filesystem::path& path);
 
 struct ResolvedInputs {
   hub::ResolvedRepo model;

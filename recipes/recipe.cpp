@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "core/text.h"
 #include "core/yaml.h"
+#include "data/row_format.h"
 #include "recipes/cross_checks.h"
 
 namespace hone::recipes {
@@ -18,14 +19,6 @@ std::string text_or_empty(const Json& value) {
   return value.is_null() ? "" : value.get<std::string>();
 }
 int64_t integer_or_zero(const Json& value) { return value.is_null() ? 0 : value.get<int64_t>(); }
-
-data::RowFormat row_format(const std::string& name) {
-  if (name == "sharegpt") return data::RowFormat::kShareGpt;
-  if (name == "alpaca") return data::RowFormat::kAlpaca;
-  if (name == "prompt_completion") return data::RowFormat::kPromptCompletion;
-  if (name == "text") return data::RowFormat::kText;
-  return data::RowFormat::kMessages;
-}
 
 data::SampleBy sample_by(const std::string& name) {
   if (name == "paragraph") return data::SampleBy::kParagraph;
@@ -46,7 +39,7 @@ std::vector<data::DatasetSource> sources_of(const CheckedRecipe& checked, const 
   for (size_t i = 0; items.is_array() && i < items.size(); ++i) {
     const Json& item = items[i];
     data::DatasetSource source{.path = text_or_empty(item.at("path")),
-                               .format = row_format(item.at("format")),
+                               .format = data::row_formats().at(item.at("format")),
                                .split = text_or_empty(item.at("split")),
                                .config_name = text_or_empty(item.at("name")),
                                .revision = text_or_empty(item.at("revision")),

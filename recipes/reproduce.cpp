@@ -43,12 +43,11 @@ void compare(const std::string& name, const Json& then, const Json& now,
 }
 
 Json files_of(const std::vector<data::DatasetSource>& sources) {
-  const fs::path memo = token_cache_root() / "content";
   Json files = Json::array();
   for (const data::DatasetSource& source : sources) {
     try {
       for (const fs::path& path : data::resolve_files(source))
-        files.push_back({{"path", path.string()}, {"sha256", data::content_hash(path, memo)}});
+        files.push_back({{"path", path.string()}, {"sha256", file_hash(path)}});
     } catch (const core::Error&) {
       // Not files of this machine: the key of the tokens still tells a change, if not where.
       files.push_back({{"path", source.path.string()}, {"sha256", ""}});

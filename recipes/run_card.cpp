@@ -6,11 +6,11 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "core/hash.h"
 #include "core/text.h"
 #include "core/yaml.h"
 #include "formats/loss_curve.h"
 #include "formats/model_card.h"
+#include "recipes/inputs.h"
 #include "recipes/program.h"
 #include "recipes/yaml_value.h"
 
@@ -75,7 +75,7 @@ void add_data(const std::vector<data::DatasetSource>& sources, const std::string
     formats::ModelCardData entry{.name = source.path.string(), .use = use};
     entry.license = card_license(folder_of(source.path));
     if (sources.size() == 1) entry.rows = cache.num_rows();
-    if (fs::is_regular_file(source.path)) entry.sha256 = core::sha256_file(source.path);
+    if (fs::is_regular_file(source.path)) entry.sha256 = file_hash(source.path);
     card.data.push_back(std::move(entry));
   }
 }

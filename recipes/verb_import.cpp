@@ -1,11 +1,9 @@
-#include <stdlib.h>
-
-#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/temporary_folder.h"
 #include "core/text.h"
 #include "formats/gguf_import.h"
 #include "hub/push.h"
@@ -18,29 +16,6 @@ namespace fs = std::filesystem;
 
 struct ImportArguments {
   std::string file, id, dtype, endpoint;
-};
-
-// A folder inside the store's root, so that large files need not cross file systems; removed at the
-// end.
-class Staging {
- public:
-  explicit Staging(const fs::path& parent) {
-    core::make_folders(parent);
-    std::string name = (parent / "import-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr)
-      core::fail_errno("can't create a folder in", parent.string(), errno);
-    path_ = name;
-  }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-  ~Staging() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
 };
 
 std::string model_card(const formats::GgufImportResult& model, const std::string& file_name) {
@@ -60,7 +35,8 @@ std::string model_card(const formats::GgufImportResult& model, const std::string
 int import_file(const ImportArguments& a) {
   hub::check_repo_id(a.id);
   hub::LocalStore store = hub::LocalStore::at_endpoint(a.endpoint);
-  const Staging staging(store.root() / "tmp");
+  // Inside the store's root, so that large files need not cross file systems.
+  const core::TemporaryFolder staging(store.root() / "tmp", "import-");
   const fs::path folder = staging.path() / "model";
   const auto model = formats::import_gguf(a.file, folder, {.dtype = a.dtype});
   const std::string file_name = fs::path(a.file).filename().string();

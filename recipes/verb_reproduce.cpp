@@ -5,10 +5,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <thread>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/temporary_folder.h"
 #include "core/text.h"
 #include "recipes/exec_train.h"
 #include "recipes/machine.h"
@@ -34,8 +36,8 @@ struct ReproduceArguments {
 // The folder of the rerun, `recipe.json` and `run/`; removed at the end unless it is to be kept.
 class RerunFolder {
  public:
-  explicit RerunFolder(const std::string& output) : kept_(!output.empty()) {
-    if (kept_) {
+  explicit RerunFolder(const std::string& output) {
+    if (!output.empty()) {
       path_ = output;
       if (fs::exists(path_) && !fs::is_empty(path_)) {
         core::fail(ErrorKind::kCannotCreate,
@@ -44,23 +46,18 @@ class RerunFolder {
       core::make_folders(path_);
       return;
     }
-    std::string name = (fs::temp_directory_path() / "hone-reproduce-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) core::fail_errno("can't create", name, errno);
-    path_ = name;
+    temporary_.emplace(fs::temp_directory_path(), "hone-reproduce-");
+    path_ = temporary_->path();
   }
-  RerunFolder(const RerunFolder&) = delete;
-  RerunFolder& operator=(const RerunFolder&) = delete;
-  ~RerunFolder() {
-    std::error_code ignored;
-    if (!kept_) fs::remove_all(path_, ignored);
+  void keep() {
+    if (temporary_) temporary_->keep();
   }
-  void keep() { kept_ = true; }
   fs::path recipe() const { return path_ / "recipe.json"; }
   fs::path run() const { return path_ / "run"; }
 
  private:
   fs::path path_;
-  bool kept_;
+  std::optional<core::TemporaryFolder> temporary_;
 };
 
 // Relative paths of the recipe are meant from where the run was started.

@@ -1,10 +1,10 @@
 #include "trainer/model_files.h"
 
-#include <array>
 #include <map>
 
 #include "core/files.h"
 #include "core/json.h"
+#include "formats/model_folder.h"
 #include "formats/safetensors.h"
 #include "formats/weight_files.h"
 #include "models/spec/saved_config.h"
@@ -13,24 +13,25 @@ namespace hone::trainer {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::array kConfigFiles{"config.json", "generation_config.json"};
-constexpr std::array kTokenizerFiles{"tokenizer.json",
-                                     "tokenizer_config.json",
-                                     "special_tokens_map.json",
-                                     "added_tokens.json",
-                                     "vocab.json",
-                                     "merges.txt",
-                                     "tokenizer.model",
-                                     "chat_template.jinja",
-                                     "chat_template.json"};
-
 void write_config(const fs::path& from, const fs::path& to, const std::string& save_dtype) {
   const core::Json config = models::config_to_save(core::read_json_file(from), save_dtype);
   core::write_file_atomic(to, core::dump_json(config));
 }
 
-void copy_if_there(const fs::path& from_folder, const fs::path& to_folder, const char* name) {
+void copy_if_there(const fs::path& from_folder, const fs::path& to_folder, const fs::path& name) {
   if (fs::exists(from_folder / name)) core::copy_file_durable(from_folder / name, to_folder / name);
+}
+
+void copy_tokenizer(const fs::path& from, const fs::path& to) {
+  copy_if_there(from, to, formats::kTokenizerFile);
+  for (const char* name : formats::kTokenizerSideFiles) copy_if_there(from, to, name);
+  const fs::path templates = from / formats::kTemplatesFolder;
+  if (!fs::is_directory(templates)) return;
+  core::make_folders(to / formats::kTemplatesFolder);
+  for (const auto& entry : fs::directory_iterator(templates)) {
+    if (entry.path().extension() == ".jinja")
+      copy_if_there(from, to, fs::path(formats::kTemplatesFolder) / entry.path().filename());
+  }
 }
 
 void write_weights(const fs::path& folder, const std::vector<models::NamedTensor>& tensors,
@@ -70,13 +71,13 @@ void write_model_files(const fs::path& folder, const models::Model& model,
         core::dump_json(models::adapter_config_json(model.adapter, model.spec)));
   } else {
     write_weights(folder, tensors, "model");
-    for (const char* name : kConfigFiles) {
+    for (const char* name : formats::kConfigFiles) {
       if (!fs::exists(model_folder / name)) continue;
       write_config(model_folder / name, folder / name,
                    name == std::string("config.json") ? save_dtype : "");
     }
   }
-  for (const char* name : kTokenizerFiles) copy_if_there(model_folder, folder, name);
+  copy_tokenizer(model_folder, folder);
 }
 
 std::set<std::string> exactly_saved(const models::Model& model, const std::string& save_dtype) {

@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/row_format.h"
 #include "recipes/inputs.h"
 #include "recipes/train/model_choice.h"
 #include "recipes/train/verbs.h"
@@ -18,13 +19,6 @@ struct EvalArguments {
   data::LoaderOptions loader;
   bool train_prompts = false, skip_bad_rows = false, json = false;
 };
-
-const std::map<std::string, data::RowFormat> kFormats{
-    {"messages", data::RowFormat::kMessages},
-    {"sharegpt", data::RowFormat::kShareGpt},
-    {"alpaca", data::RowFormat::kAlpaca},
-    {"prompt_completion", data::RowFormat::kPromptCompletion},
-    {"text", data::RowFormat::kText}};
 
 void print(const EvalArguments& a, const trainer::EvalResult& result) {
   if (a.json) {
@@ -71,7 +65,7 @@ void add_eval(CLI::App& app, Action& chosen) {
       ->required();
   verb->add_option("--format", a->source.format,
                    "messages, sharegpt, alpaca, prompt_completion or text")
-      ->transform(CLI::CheckedTransformer(kFormats));
+      ->transform(CLI::CheckedTransformer(data::row_formats()));
   verb->add_option("--split", a->source.split, "Of a folder: the files of this split");
   verb->add_option("--max-rows", a->source.max_rows, "Only the first rows")
       ->check(CLI::NonNegativeNumber);

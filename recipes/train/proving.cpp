@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/text.h"
+#include "data/row_format.h"
 #include "formats/weight_files.h"
 #include "models/file_tensors.h"
 #include "models/load.h"
@@ -15,13 +16,6 @@
 namespace hone::recipes {
 namespace fs = std::filesystem;
 namespace {
-
-const std::map<std::string, data::RowFormat> kFormats{
-    {"messages", data::RowFormat::kMessages},
-    {"sharegpt", data::RowFormat::kShareGpt},
-    {"alpaca", data::RowFormat::kAlpaca},
-    {"prompt_completion", data::RowFormat::kPromptCompletion},
-    {"text", data::RowFormat::kText}};
 
 // Precomposed characters only, so that every tokenizer reads them the same with and without NFC.
 constexpr std::array kTexts{
@@ -104,7 +98,7 @@ void add_proof_options(CLI::App& verb, ProofArguments& arguments) {
                   "texts");
   verb.add_option("--data-format", arguments.source.format,
                   "Of --data: messages, sharegpt, alpaca, prompt_completion or text")
-      ->transform(CLI::CheckedTransformer(kFormats));
+      ->transform(CLI::CheckedTransformer(data::row_formats()));
   verb.add_option("--max-kl", arguments.max_kl,
                   "Largest KL divergence from the model, in nats a token; default: by type")
       ->check(CLI::PositiveNumber);

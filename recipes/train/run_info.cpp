@@ -9,6 +9,7 @@
 
 #include "core/hash.h"
 #include "kernels/cpu.h"
+#include "recipes/inputs.h"
 #include "recipes/machine.h"
 #include "recipes/program.h"
 #include "recipes/reproduce.h"
@@ -55,6 +56,13 @@ Json cache_json(const data::TokenCache& cache, const std::vector<std::string>& n
     json["datasets"][names[i]] = totals_json(cache.source_totals()[i]);
   }
   return json;
+}
+
+// A program replaced while it runs has no file of its name any more.
+std::string build_hash() {
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::canonical("/proc/self/exe", error);
+  return (error ? core::sha256_file("/proc/self/exe") : file_hash(program)).substr(0, 16);
 }
 
 }  // namespace
@@ -105,7 +113,7 @@ Json run_info(const Recipe& recipe, const ResolvedInputs& inputs, const Prepared
   info["identity"] = recipe.train.identity;
   info["working_folder"] = std::filesystem::current_path().string();
   info["versions"] = {{"hone", version_text()},
-                      {"build", core::sha256_file("/proc/self/exe").substr(0, 16)},
+                      {"build", build_hash()},
                       {"libtorch", TORCH_VERSION},
                       {"compiler", __VERSION__}};
   info["machine"] = {{"cpu", cpu_model()},

@@ -3,6 +3,8 @@
 
 #include <filesystem>
 
+#include "core/temporary_folder.h"
+
 namespace hone::recipes {
 
 // ".NAME.unproved-XXXXXX" beside `output`, on the same file system; removed at the end with all
@@ -11,15 +13,13 @@ class Staging {
  public:
   // Throws kCannotCreate when `output` exists and is not an empty folder.
   explicit Staging(const std::filesystem::path& output);
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-  ~Staging();
-  std::filesystem::path operator/(const char* name) const { return path_ / name; }
+  std::filesystem::path operator/(const char* name) const { return folder_.path() / name; }
   // Gives what is at `from` the output's name.
   void publish(const std::filesystem::path& from) const;
 
  private:
-  std::filesystem::path output_, path_;
+  std::filesystem::path output_;
+  core::TemporaryFolder folder_;
 };
 
 }  // namespace hone::recipes

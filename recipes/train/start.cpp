@@ -71,9 +71,9 @@ std::optional<fs::path> choose_start(const StartOptions& options) {
 }
 
 void remove_old_run(const fs::path& output_dir) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(output_dir, error)) {
-    if (belongs_to_run(entry.path().filename().string())) core::remove_tree(entry.path());
+  if (!fs::is_directory(output_dir)) return;
+  for (const std::string& name : hub::folder_entries(output_dir)) {
+    if (belongs_to_run(name)) core::remove_tree(output_dir / name);
   }
 }
 

@@ -68,6 +68,44 @@ TEST(TokenizerTest, FindsTheTemplateInTheOlderPlaces) {
   }
 }
 
+// transformers' get_chat_template: "tool_use" if there are tools, be they none, and "default" else.
+TEST(TokenizerTest, TakesTheToolTemplateForRowsWithTools) {
+  const Json messages = {{{"role", "user"}, {"content", "hi"}}};
+  const auto texts = [&](const TempFolder& folder) {
+    std::filesystem::copy_file(golden_text() / "tokenizers/qwen2/tokenizer.json",
+                               folder.path() / "tokenizer.json");
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    return tokenizer.render(messages, false).text + " " +
+           tokenizer.render(messages, false, {{"tools", nullptr}}).text + " " +
+           tokenizer.render(messages, false, {{"tools", Json::array()}}).text + " " +
+           tokenizer.render(messages, false, {{"tools", {{{"name", "f"}}}}}).text;
+  };
+  const TempFolder named, files, single;
+  named.write("tokenizer_config.json",
+              R"({"chat_template": [{"name": "default", "template": "D"},
+                                    {"name": "tool_use", "template": "T{{ tools | length }}"}]})");
+  EXPECT_EQ(texts(named), "D D T0 T1");
+  files.write("chat_template.jinja", "D");
+  files.write("additional_chat_templates/tool_use.jinja", "T{{ tools | length }}");
+  files.write("tokenizer_config.json", R"({"chat_template": "old"})");
+  EXPECT_EQ(texts(files), "D D T0 T1");
+  single.write("chat_template.jinja", "D{{ tools | length if tools }}");
+  EXPECT_EQ(texts(single), "D D D D1");
+}
+
+TEST(TokenizerTest, ATemplateForToolsOnlyRefusesOtherRows) {
+  const TempFolder folder;
+  std::filesystem::copy_file(golden_text() / "tokenizers/qwen2/tokenizer.json",
+                             folder.path() / "tokenizer.json");
+  folder.write("tokenizer_config.json",
+               R"({"chat_template": [{"name": "tool_use", "template": "T"}]})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  const Json messages = {{{"role", "user"}, {"content", "hi"}}};
+  const Failure failure = failure_of([&] { tokenizer.render(messages, false); });
+  EXPECT_EQ(failure.kind, core::ErrorKind::kBadInput);
+  EXPECT_NE(failure.message.find("for tools only"), std::string::npos);
+}
+
 TEST(TokenizerTest, NamesTheFileThatIsMissingOrBroken) {
   const TempFolder folder;
   Failure failure = failure_of([&] { Tokenizer::load(folder.path()); });

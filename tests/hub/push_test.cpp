@@ -57,16 +57,20 @@ TEST_F(PushTest, PublishesOnlyTheAllowList) {
   write_text(model / "LICENSE.txt", "x");
   write_text(model / "loss.svg", "<svg/>");
   write_text(model / "chat_template.jinja", "x");
+  write_text(model / "additional_chat_templates" / "tool_use.jinja", "x");
+  write_text(model / "additional_chat_templates" / "notes.txt", "x");
   write_text(model / "optimizer.pt", "x");
   write_text(model / "notes.txt", "x");
   write_text(model / ".env", "SECRET=1");
   write_text(model / "checkpoint-10" / "model.safetensors", "x");
   write_text(model / "state" / "moments.safetensors", "x");
   const PushResult result = push();
-  EXPECT_EQ(names(), (Names{".gitattributes", "LICENSE.txt", "README.md", "chat_template.jinja",
+  EXPECT_EQ(names(), (Names{".gitattributes", "LICENSE.txt", "README.md",
+                            "additional_chat_templates/tool_use.jinja", "chat_template.jinja",
                             "config.json", "loss.svg", "model.safetensors", "report.html",
                             "run.json", "samples.jsonl", "tokenizer.json"}));
-  EXPECT_EQ(result.skipped, (Names{".env", "checkpoint-10", "notes.txt", "optimizer.pt", "state"}));
+  EXPECT_EQ(result.skipped, (Names{".env", "additional_chat_templates/notes.txt", "checkpoint-10",
+                                   "notes.txt", "optimizer.pt", "state"}));
 }
 
 TEST_F(PushTest, AnUnchangedFolderIsNoCommitButMayStillBeTagged) {

@@ -106,6 +106,20 @@ TEST(Checkpoint, FolderIsAHubFolder) {
   EXPECT_FALSE(fs::exists(adapter / "config.json"));
 }
 
+TEST(Checkpoint, NamedChatTemplatesStayWithTheModel) {
+  TempFolder out, source;
+  fs::copy(golden("tiny-chat"), source.path(), fs::copy_options::recursive);
+  fs::create_directories(source / "additional_chat_templates");
+  std::ofstream(source / "additional_chat_templates" / "tool_use.jinja") << "T";
+  const Trained trained(false);
+  const fs::path saved = save_checkpoint(out.path(), {.model = trained.model,
+                                                      .optimizer = trained.optimizer,
+                                                      .state = trained.state,
+                                                      .model_folder = source.path()});
+  EXPECT_EQ(slurp(saved / "additional_chat_templates" / "tool_use.jinja"), "T");
+  EXPECT_NO_THROW(verify_checkpoint(saved));
+}
+
 TEST(Checkpoint, ConfigNamesTheSavedDtype) {
   TempFolder out;
   const fs::path folder = Trained(false).save(out.path(), "BF16");
