@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
+#include <ostream>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,7 @@ void fuzz_safetensors(std::string_view input);
 void fuzz_gguf(std::string_view input);
 void fuzz_yaml(std::string_view input);
 void fuzz_jsonl(std::string_view input);
+void fuzz_rows(std::string_view input);
 void fuzz_config(std::string_view input);
 void fuzz_index(std::string_view input);
 void fuzz_tokenizer(std::string_view input);
@@ -31,11 +33,15 @@ inline constexpr Target kTargets[] = {
     {"gguf", fuzz_gguf},
     {"yaml", fuzz_yaml},
     {"jsonl", fuzz_jsonl},
+    {"rows", fuzz_rows},
     {"config", fuzz_config},
     {"index", fuzz_index},
     {"tokenizer", fuzz_tokenizer},
     {"template", fuzz_template},
 };
+
+// The name of a test with this parameter, alike in every build.
+inline void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
 // Throws std::logic_error("finding: ...") unless `holds`.
 void require(bool holds, const std::string& what);
