@@ -1,5 +1,6 @@
-# hone_folder(NAME DEPENDS ... LIBRARIES ...): the static library hone_NAME of all .cpp files of the current folder.
-# DEPENDS are the arrows of docs/architecture.md, nothing else; LIBRARIES are third-party targets.
+# hone_folder(NAME DEPENDS ... LIBRARIES ... EXCLUDE REGEX): the static library hone_NAME of all .cpp files of the current
+# folder. DEPENDS are the arrows of docs/architecture.md, nothing else; LIBRARIES are third-party targets; files that
+# match EXCLUDE are left out (the twin of a backend this build has, or has not).
 add_library(hone_flags INTERFACE)
 # GCC 12 reports std::string concatenation as -Wrestrict (GCC bug 105651). Designated initialisers leave out fields on
 # purpose.
@@ -15,9 +16,12 @@ if(HONE_SANITIZE)
 endif()
 
 function(hone_folder name)
-  cmake_parse_arguments(arg "TORCH" "" "DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "TORCH" "EXCLUDE" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/main(_train)?\\.cpp$")
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
+  endif()
   set(scope PUBLIC)
   if(sources)
     add_library(hone_${name} STATIC ${sources})

@@ -11,11 +11,12 @@ declare -A allowed=(
   [hub]="hub core formats"
   [kernels]="kernels core"
   [parallel]="parallel core"
-  [models]="models core formats kernels parallel"
+  [parallel/comm]="parallel/comm core"
+  [models]="models core formats kernels parallel parallel/comm"
   [models/spec]="models/spec core formats parallel"
-  [trainer]="trainer models models/spec data parallel kernels formats core"
+  [trainer]="trainer models models/spec data parallel parallel/comm kernels formats core"
   [launch]="launch core parallel"
-  [recipes]="recipes recipes/train core formats data hub kernels parallel models models/spec trainer launch"
+  [recipes]="recipes recipes/train core formats data hub kernels parallel parallel/comm models models/spec trainer launch"
 )
 torch_free="core formats data hub parallel models/spec launch"
 faults=0
@@ -25,6 +26,7 @@ fault() { echo "layering: $*"; faults=$((faults + 1)); }
 folder_of() {
   case "$1" in
     models/spec/*) echo models/spec ;;
+    parallel/comm/*) echo parallel/comm ;;
     */*) echo "${1%%/*}" ;;
   esac
 }

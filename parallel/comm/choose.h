@@ -1,0 +1,17 @@
+// Which backend a process uses.
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace hone::parallel {
+
+// The value of an environment variable; empty when it is not set.
+using ReadEnvironment = std::function<std::string(const char* name)>;
+
+// `wanted` is "auto", "solo", "mpi" or "nccl"; the answer is none of "auto". auto is "mpi" when the
+// environment says that mpirun, or srun with PMI, started this process. Throws kBadRecipe for
+// another name, and for a task of an srun of several that brings no PMI: it would train alone.
+std::string choose_backend(const std::string& wanted, const ReadEnvironment& environment);
+
+}  // namespace hone::parallel

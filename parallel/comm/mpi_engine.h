@@ -1,0 +1,71 @@
+// Operations under way over MPI. An operation is lanes of rounds: a round posts MPI requests, and
+// when they are complete the next one does local work and posts more. MPI itself moves data only
+// inside its calls, and a later round of ours starts only when somebody looks, so whoever waits for
+// one operation moves all.
+#pragma once
+
+#ifndef OMPI_SKIP_MPICXX
+#define OMPI_SKIP_MPICXX 1
+#endif
+#include <mpi.h>
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/comm/backend.h"
+
+namespace hone::parallel {
+
+// Throws for any code but MPI_SUCCESS, with MPI's text: kInternal for what the caller did wrong,
+// kPeerLost for the rest.
+void check_mpi(int code, const std::string& what);
+
+struct Lane {
+  std::vector<MPI_Request> requests;
+  // Bytes each request must have received; -1 for what is no receive.
+  std::vector<int64_t> expected;
+  // Called when all requests are complete; posts the next round. False when there is none. Empty
+  // for a lane of one round.
+  std::function<bool(Lane&)> next;
+
+  void add(MPI_Request request, int64_t expected_bytes = -1);
+};
+
+class MpiEngine;
+
+class MpiPending : public Pending {
+ public:
+  MpiPending(std::shared_ptr<MpiEngine> engine, std::string what)
+      : engine_(std::move(engine)), what_(std::move(what)) {}
+  bool test() override;
+  void wait() override;
+  void abandon() noexcept override {}  // the engine keeps it; the run is about to end
+
+  std::vector<Lane> lanes;
+
+ private:
+  friend class MpiEngine;
+  void advance();  // keeps what it throws for test()
+  bool advance_lane(Lane& lane);
+
+  std::shared_ptr<MpiEngine> engine_;
+  std::string what_;
+  bool done_ = false;
+  std::exception_ptr error_;
+};
+
+// One per process, shared by all communicators split from the first.
+class MpiEngine {
+ public:
+  void add(const std::shared_ptr<MpiPending>& pending) { active_.push_back(pending); }
+  void advance_all();
+  bool finished = false;  // MPI_Finalize has been called
+
+ private:
+  std::vector<std::shared_ptr<MpiPending>> active_;
+};
+
+}  // namespace hone::parallel
