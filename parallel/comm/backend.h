@@ -83,8 +83,9 @@ std::shared_ptr<Backend> make_solo();
 
 // Large messages go in pieces, reductions in slices.
 struct MpiSizes {
-  int64_t piece_bytes = int64_t{1} << 30;  // the most one MPI call moves; counts of MPI are int
-  int64_t slice_bytes = int64_t{1} << 20;  // what a rank reduces at a time
+  int64_t piece_bytes = int64_t{1} << 30;    // the most one MPI call moves; counts of MPI are int
+  int64_t slice_bytes = int64_t{512} << 10;  // what a rank reduces at a time
+  int64_t slices = 8;                        // slices under way at a time
 };
 // MPI_COMM_WORLD; initialises MPI where that is not done. Collective. Throws kBadRecipe where this
 // build has no MPI.

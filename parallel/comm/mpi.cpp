@@ -131,9 +131,9 @@ void MpiBackend::recv(Lane& lane, MPI_Comm comm, std::byte* data, int64_t bytes,
 void MpiBackend::post(const Operation& operation, MpiPending& pending) {
   const int64_t bytes = operation.count * element(operation);
   if (operation.kind == OpKind::kAllReduce || operation.kind == OpKind::kReduceScatter) {
-    const SliceReduce reduce(operation, rank_, size_, sizes_.slice_bytes);
+    const SliceReduce reduce(operation, rank_, size_, sizes_);
     const int64_t first_tag = take_tags(reduce.num_tags());
-    pending.lanes = reduce_lanes(reduce, collectives_, [this, first_tag](int64_t number) {
+    pending.lanes = reduce_lanes(reduce, *engine_, collectives_, [this, first_tag](int64_t number) {
       return tag(first_tag + number);
     });
     return;

@@ -86,6 +86,18 @@ void MpiPending::wait() {
   while (!test()) std::this_thread::yield();
 }
 
+StagingPool::Staging StagingPool::take(size_t bytes) {
+  if (free_.empty()) return {std::make_unique_for_overwrite<std::byte[]>(bytes), bytes};
+  Staging last = std::move(free_.back());
+  free_.pop_back();
+  if (last.size < bytes) last = {std::make_unique_for_overwrite<std::byte[]>(bytes), bytes};
+  return last;
+}
+
+void StagingPool::give(Staging staging) {
+  if (staging.size > 0) free_.push_back(std::move(staging));
+}
+
 void MpiEngine::advance_all() {
   for (const auto& pending : active_) pending->advance();
   std::erase_if(active_, [](const auto& pending) { return pending->done_; });

@@ -57,11 +57,26 @@ class MpiPending : public Pending {
   std::exception_ptr error_;
 };
 
+// Memory whose pages are there already: fresh memory for every reduction costs as much as the sums.
+class StagingPool {
+ public:
+  struct Staging {
+    std::unique_ptr<std::byte[]> data;
+    size_t size = 0;
+  };
+  Staging take(size_t bytes);  // at least that many, of any content
+  void give(Staging staging);  // kept for the next
+
+ private:
+  std::vector<Staging> free_;
+};
+
 // One per process, shared by all communicators split from the first.
 class MpiEngine {
  public:
   void add(const std::shared_ptr<MpiPending>& pending) { active_.push_back(pending); }
   void advance_all();
+  StagingPool staging;
   bool finished = false;  // MPI_Finalize has been called
 
  private:

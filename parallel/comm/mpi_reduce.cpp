@@ -8,13 +8,19 @@
 namespace hone::parallel {
 namespace {
 
-constexpr int64_t kLanes = 2;
+// Up to here another round costs more than sending everything to everybody.
+constexpr int64_t kSmallBytes = 4096;
 
-// The slices s, s + kLanes, ... of a reduction.
+// The slices first, first + num_lanes, ... of a reduction.
 class SliceLane {
  public:
-  SliceLane(SliceReduce reduce, MPI_Comm comm, std::function<int(int64_t)> tag, int64_t first)
-      : reduce_(std::move(reduce)), comm_(comm), tag_(std::move(tag)), s_(first - kLanes) {
+  SliceLane(SliceReduce reduce, StagingPool& pool, MPI_Comm comm, std::function<int(int64_t)> tag,
+            int64_t first)
+      : reduce_(std::move(reduce)),
+        pool_(pool),
+        comm_(comm),
+        tag_(std::move(tag)),
+        s_(first - reduce_.num_lanes) {
     element_ = static_cast<int64_t>(dtype_size(reduce_.operation.dtype));
   }
 
@@ -22,13 +28,16 @@ class SliceLane {
     if (collecting_) {
       collecting_ = false;
       combine();
-      if (reduce_.operation.kind == OpKind::kAllReduce) {
+      if (reduce_.operation.kind == OpKind::kAllReduce && !reduce_.small) {
         spread(lane);
         return true;
       }
     }
-    s_ += kLanes;
-    if (s_ >= reduce_.num_slices) return false;
+    s_ += reduce_.num_lanes;
+    if (s_ >= reduce_.num_slices) {
+      pool_.give(std::move(staged_));
+      return false;
+    }
     collect(lane);
     collecting_ = true;
     return true;
@@ -39,7 +48,8 @@ class SliceLane {
   void collect(Lane& lane) {
     const Operation& operation = reduce_.operation;
     const auto mine = reduce_.slice(s_, reduce_.rank);
-    staged_.resize(static_cast<size_t>((reduce_.size - 1) * mine.count * element_));
+    const auto bytes = static_cast<size_t>((reduce_.size - 1) * mine.count * element_);
+    if (staged_.size < bytes) staged_ = pool_.take(bytes);
     const int tag = tag_(2 * s_);
     for (int i = 1; i < reduce_.size; ++i) {
       const int from = (reduce_.rank + reduce_.size - i) % reduce_.size;
@@ -90,7 +100,7 @@ class SliceLane {
 
   std::byte* staged(int from, int64_t count) {
     const int64_t place = from < reduce_.rank ? from : from - 1;
-    return staged_.data() + place * count * element_;
+    return staged_.data.get() + place * count * element_;
   }
 
   void send(Lane& lane, const std::byte* data, int64_t count, int peer, int tag) const {
@@ -112,18 +122,21 @@ class SliceLane {
   }
 
   SliceReduce reduce_;
+  StagingPool& pool_;
   MPI_Comm comm_;
   std::function<int(int64_t)> tag_;
   int64_t s_, element_ = 0;
   bool collecting_ = false;
-  std::vector<std::byte> staged_;  // the other ranks' slices of this part
+  StagingPool::Staging staged_;  // the other ranks' slices of this part
 };
 
 }  // namespace
 
-SliceReduce::SliceReduce(const Operation& op, int rank_, int size_, int64_t slice_bytes)
+SliceReduce::SliceReduce(const Operation& op, int rank_, int size_, const MpiSizes& sizes)
     : operation(op), rank(rank_), size(size_), starts(static_cast<size_t>(size_) + 1) {
-  int64_t longest = 0;
+  const auto element = static_cast<int64_t>(dtype_size(op.dtype));
+  small = op.kind == OpKind::kAllReduce && op.count * element <= kSmallBytes;
+  int64_t longest = small ? op.count : 0;
   for (int r = 0; r < size; ++r) {
     const auto i = static_cast<size_t>(r);
     const int64_t count = op.kind == OpKind::kAllReduce
@@ -132,22 +145,23 @@ SliceReduce::SliceReduce(const Operation& op, int rank_, int size_, int64_t slic
     starts[i + 1] = starts[i] + count;
     longest = std::max(longest, count);
   }
-  const auto element = static_cast<int64_t>(dtype_size(op.dtype));
-  slice_count = std::max<int64_t>(1, slice_bytes / element);
+  slice_count = std::max<int64_t>(1, small ? op.count : sizes.slice_bytes / element);
   num_slices = (longest + slice_count - 1) / slice_count;
+  num_lanes = std::min(sizes.slices, num_slices);
 }
 
 SliceReduce::Range SliceReduce::slice(int64_t s, int r) const {
+  if (small) return {0, operation.count};
   const auto i = static_cast<size_t>(r);
   const int64_t begin = std::min(starts[i] + s * slice_count, starts[i + 1]);
   return {begin, std::min(slice_count, starts[i + 1] - begin)};
 }
 
-std::vector<Lane> reduce_lanes(const SliceReduce& reduce, MPI_Comm comm,
+std::vector<Lane> reduce_lanes(const SliceReduce& reduce, MpiEngine& engine, MPI_Comm comm,
                                const std::function<int(int64_t)>& tag) {
   std::vector<Lane> lanes;
-  for (int64_t first = 0; first < std::min(kLanes, reduce.num_slices); ++first) {
-    auto runner = std::make_shared<SliceLane>(reduce, comm, tag, first);
+  for (int64_t first = 0; first < reduce.num_lanes; ++first) {
+    auto runner = std::make_shared<SliceLane>(reduce, engine.staging, comm, tag, first);
     lanes.emplace_back().next = [runner](Lane& lane) { return runner->next(lane); };
   }
   return lanes;

@@ -10,10 +10,11 @@ namespace hone::parallel {
 
 // An all_reduce or reduce_scatter cut in slices: rank r owns a part of the vector (of all_reduce an
 // equal one), and slice s of all parts is reduced in two rounds, collect and (all_reduce) spread.
-// Slice s of a part may be empty where parts differ. In place is safe: a round writes only what an
+// Slice s of a part may be empty where parts differ. An all_reduce of a few numbers takes one
+// round: every rank collects and reduces all of it. In place is safe: a round writes only what an
 // earlier one has sent.
 struct SliceReduce {
-  SliceReduce(const Operation& operation, int rank, int size, int64_t slice_bytes);
+  SliceReduce(const Operation& operation, int rank, int size, const MpiSizes& sizes);
 
   int64_t num_tags() const { return 2 * num_slices; }  // 2 s and 2 s + 1 are slice s's
   // Elements [begin, end) of the whole vector that are slice s of rank r's part.
@@ -27,10 +28,12 @@ struct SliceReduce {
   std::vector<int64_t> starts;  // size + 1: where the parts begin, in elements
   int64_t slice_count = 0;      // elements of a slice of one part
   int64_t num_slices = 0;
+  int64_t num_lanes = 0;
+  bool small = false;  // one round: every rank's part is the whole vector
 };
 
-// Lanes that run the slices, two under way at a time so that one moves while the other is summed.
-std::vector<Lane> reduce_lanes(const SliceReduce& reduce, MPI_Comm comm,
+// Lanes that run the slices, several under way so that some move while one is summed.
+std::vector<Lane> reduce_lanes(const SliceReduce& reduce, MpiEngine& engine, MPI_Comm comm,
                                const std::function<int(int64_t)>& tag);
 
 }  // namespace hone::parallel

@@ -57,7 +57,7 @@ void one_calls_nothing(Communicator& comm) {
 int main(int argc, char** argv) {
   const std::string scenario = argc > 1 ? argv[1] : "";
   if (scenario == "pieces") {  // many pieces and slices, of sizes that no element count divides
-    Communicator comm(make_mpi({.piece_bytes = 24, .slice_bytes = 16}));
+    Communicator comm(make_mpi({.piece_bytes = 24, .slice_bytes = 16, .slices = 3}));
     std::vector<double> in(1001, comm.rank() + 1), out(in.size());
     comm.all_reduce(in.data(), out.data(), 1001, DType::kFloat64);
     std::vector<double> all(in.size() * static_cast<size_t>(comm.size()));
