@@ -11,9 +11,9 @@ namespace hone::kernels {
 void install_caching_allocator();  // once, before the first tensor
 void release_cached_memory();      // gives unused blocks back to the system
 
-// float32 zeros [numel]; on the CPU in pages that the system hands out when they are first used: for
-// buffers that live as long as the run and are not used before its first step. Throws kUnavailable
-// when there is no address space.
+// float32 zeros [numel]; on the CPU in pages that the system hands out when they are first used:
+// for buffers that live as long as the run and are not used before its first step. Throws
+// kUnavailable when there is no address space.
 at::Tensor lazy_zeros(int64_t numel, at::Device device);
 
 struct AllocatorStats {
