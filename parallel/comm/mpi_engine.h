@@ -31,6 +31,9 @@ struct Lane {
   // for a lane of one round.
   std::function<bool(Lane&)> next;
 
+  // Post a message of at most 2^31 - 1 bytes and keep its request.
+  void send(const std::byte* data, int64_t bytes, int peer, int tag, MPI_Comm comm);
+  void recv(std::byte* data, int64_t bytes, int peer, int tag, MPI_Comm comm);
   void add(MPI_Request request, int64_t expected_bytes = -1);
 };
 

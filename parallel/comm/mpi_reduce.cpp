@@ -103,22 +103,12 @@ class SliceLane {
     return staged_.data.get() + place * count * element_;
   }
 
+  // A slice of no elements is no message.
   void send(Lane& lane, const std::byte* data, int64_t count, int peer, int tag) const {
-    if (count == 0) return;
-    MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(
-        MPI_Isend(data, static_cast<int>(count * element_), MPI_BYTE, peer, tag, comm_, &request),
-        "reduce");
-    lane.add(request);
+    if (count > 0) lane.send(data, count * element_, peer, tag, comm_);
   }
-
   void recv(Lane& lane, std::byte* data, int64_t count, int peer, int tag) const {
-    if (count == 0) return;
-    MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(
-        MPI_Irecv(data, static_cast<int>(count * element_), MPI_BYTE, peer, tag, comm_, &request),
-        "reduce");
-    lane.add(request, count * element_);
+    if (count > 0) lane.recv(data, count * element_, peer, tag, comm_);
   }
 
   SliceReduce reduce_;
