@@ -4,6 +4,14 @@
 
 namespace hone::recipes {
 
+std::string run_message(const Recipe& recipe) {
+  const std::filesystem::path base(recipe.model_name_or_path);
+  std::error_code error;
+  const bool is_folder = std::filesystem::is_directory(base, error);
+  const std::filesystem::path full = std::filesystem::weakly_canonical(base, error);
+  return "Fine-tune " + (is_folder && !error ? full.filename().string() : base.string());
+}
+
 hub::PushResult publish_run(const Recipe& recipe, const std::filesystem::path& folder,
                             const std::string& message) {
   hub::PushResult result = hub::publish(recipe.hub.endpoint, recipe.hub.model_id, folder,

@@ -9,6 +9,9 @@
 
 namespace hone::recipes {
 
+// "Fine-tune BASE": of a base that is a folder only its name, where it lies is nobody's business.
+std::string run_message(const Recipe& recipe);
+
 // One push of `folder` by the recipe's hub keys; says in the log where it went. Throws what
 // hub::publish throws.
 hub::PushResult publish_run(const Recipe& recipe, const std::filesystem::path& folder,

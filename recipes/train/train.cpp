@@ -54,8 +54,7 @@ int64_t steps_of_epochs(const data::Loader& loader, double num_epochs) {
 trainer::Publish publish_checkpoints(const Recipe& recipe) {
   if (!recipe.hub.push || !recipe.hub.every_save) return {};
   return [&recipe](const fs::path& checkpoint) {
-    publish_run(recipe, checkpoint,
-                "Fine-tune " + recipe.model_name_or_path + ", " + checkpoint.filename().string());
+    publish_run(recipe, checkpoint, run_message(recipe) + ", " + checkpoint.filename().string());
   };
 }
 
@@ -128,9 +127,8 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile) {
   spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
   reports.write_html();
   if (recipe.hub.push) {
-    profile.timed("push", [&] {
-      publish_run(recipe, recipe.train.output_dir, "Fine-tune " + recipe.model_name_or_path);
-    });
+    profile.timed("push",
+                  [&] { publish_run(recipe, recipe.train.output_dir, run_message(recipe)); });
   }
   return 0;
 }

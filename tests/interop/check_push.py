@@ -36,9 +36,9 @@ def round_trip(hone, work):
             raise RuntimeError(f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout + done.stderr
 
-    def pulled(revision):
-        root = Path(snapshot_download("ada/tiny", revision=revision, endpoint=hub.url, token=TOKEN, cache_dir=work / "cache"))
-        return {path.name: path.read_bytes() for path in root.iterdir() if path.name != ".gitattributes"}
+    def pulled(revision, name="ada/tiny"):
+        root = Path(snapshot_download(name, revision=revision, endpoint=hub.url, token=TOKEN, cache_dir=work / "cache"))
+        return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file() and path.name != ".gitattributes"}
 
     def ours():
         return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -80,7 +80,28 @@ def round_trip(hone, work):
     tell(pulled("refs/pr/1") == ours() and pulled("main") != ours(), "a pull request", output.splitlines()[-1])
     push("--tag", "v1", expected=73)
     tell(pulled("main") != ours(), "a taken tag is refused before the commit")
+    train_pushes_every_save(hone, work, hub, api, TOKEN, pulled, tell)
     hub.close()
+
+
+def train_pushes_every_save(hone, work, hub, api, token, pulled, tell):
+    tiny, run = Path(__file__).resolve().parents[1] / "golden" / "tiny-chat", work / "run"
+    recipe = {"recipe": "sft", "model_name_or_path": str(tiny), "dtype": "float32", "max_length": 64, "max_steps": 4, "save_steps": 1,
+              "adapter": {"type": "lora", "r": 4}, "datasets": [{"path": str(tiny / "train.jsonl"), "format": "messages"}],
+              "learning_rate": 1e-2, "output_dir": str(run), "push_to_hub": True, "hub_model_id": "ada/run",
+              "hub_endpoint": hub.url, "hub_strategy": "every_save"}
+    (work / "recipe.yaml").write_text(json.dumps(recipe))
+    environment = {**os.environ, "HF_TOKEN": token, "XDG_CACHE_HOME": str(work / "cache")}
+    done = subprocess.run([hone, "train", str(work / "recipe.yaml")], env=environment, capture_output=True, text=True)
+    tell(done.returncode == 0, "hub_strategy every_save: the run ends well", done.stderr[-2000:])
+    titles = [commit.title for commit in api.list_repo_commits("ada/run")]
+    saves = [title for title in titles if "checkpoint-" in title]
+    tell(titles[0] == "Fine-tune tiny-chat", "the message names the base, not where it lies", titles[0])
+    tell(saves and titles[-1] == "initial commit" and "checkpoint-" not in titles[0],
+         "hub_strategy every_save: saves, then the final model", titles)
+    files = pulled("main", "ada/run")
+    tell(files.get("adapter_model.safetensors") == (run / "adapter_model.safetensors").read_bytes(),
+         "hub_strategy every_save: the branch ends with the final model", sorted(files))
 
 
 if __name__ == "__main__":

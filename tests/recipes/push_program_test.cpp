@@ -80,6 +80,11 @@ TEST_F(PushProgram, ValidateTellsOfAMissingTokenWithoutAskingTheHub) {
       {"validate", "r.yaml", "--set", "hub_endpoint=/tmp/hub", "--set", "hub_create_pr=true"}, "");
   EXPECT_EQ(local.code, 78);
   EXPECT_NE(local.err.find("hub_create_pr: needs a hub over HTTP"), std::string::npos) << local.err;
+  const auto each = hone(
+      {"validate", "r.yaml", "--set", "hub_create_pr=true", "--set", "hub_strategy=every_save"},
+      kToken);
+  EXPECT_EQ(each.code, 78);
+  EXPECT_NE(each.err.find("every_save can't go with hub_create_pr"), std::string::npos) << each.err;
   EXPECT_TRUE(server_.requests().empty());
 }
 
