@@ -73,7 +73,7 @@ SignatureExchange::SignatureExchange(std::shared_ptr<Backend> control, std::vect
       members_(std::move(members)),
       mine_(mine),
       timeout_(timeout),
-      grace_(std::min(timeout, std::chrono::milliseconds(1000))),
+      grace_(std::min(timeout, std::chrono::milliseconds(5000))),
       theirs_(members_.size()),
       receives_(members_.size()) {
   for (size_t i = 0; i < members_.size(); ++i) {
@@ -106,23 +106,29 @@ bool SignatureExchange::test() {
   return all && all_done(sends_);
 }
 
-// The others find their own signatures waiting, and are told by ranks of other groups too; nobody
-// leaves before all have seen, or a moment has passed.
+// Nobody leaves before all have seen the difference, or a moment has passed. Ranks of another group
+// are told too, and heard: they are in a collective that this rank keeps waiting.
 void SignatureExchange::tell_the_others(Clock::time_point end) noexcept {
   try {
+    bool other_group = false;
+    for (size_t i = 0; i < members_.size(); ++i) {
+      other_group = other_group || (!receives_[i] && theirs_[i].group != mine_.group);
+    }
     char seen = 1;
-    std::vector<char> seen_by(static_cast<size_t>(control_->size()));
+    const auto ranks = static_cast<size_t>(control_->size());
+    std::vector<char> seen_by(ranks);
+    std::vector<Signature> from_outside(ranks);
     std::vector<std::shared_ptr<Pending>> pendings = std::move(sends_);
-    for (int r = 0; r < control_->size(); ++r) {
-      if (r == control_->rank()) continue;
-      const bool member = std::find(members_.begin(), members_.end(), r) != members_.end();
-      if (!member) {
-        pendings.push_back(
-            start(*control_, OpKind::kSend, &mine_, sizeof(Signature), r, kSignatureTag));
-      }
-      pendings.push_back(start(*control_, OpKind::kSend, &seen, 1, r, kSeenTag));
-      pendings.push_back(
-          start(*control_, OpKind::kRecv, &seen_by[static_cast<size_t>(r)], 1, r, kSeenTag));
+    for (size_t r = 0; r < ranks; ++r) {
+      const int rank = static_cast<int>(r);
+      const bool member = std::find(members_.begin(), members_.end(), rank) != members_.end();
+      if (rank == control_->rank() || (!member && !other_group)) continue;
+      const auto exchange = [&](const void* out, void* in, size_t size, int tag) {
+        pendings.push_back(start(*control_, OpKind::kSend, out, size, rank, tag));
+        pendings.push_back(start(*control_, OpKind::kRecv, in, size, rank, tag));
+      };
+      if (!member) exchange(&mine_, &from_outside[r], sizeof(Signature), kSignatureTag);
+      exchange(&seen, &seen_by[r], 1, kSeenTag);
     }
     while (!all_done(pendings) && Clock::now() < end) std::this_thread::yield();
     for (const auto& pending : pendings) {

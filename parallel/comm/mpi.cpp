@@ -45,11 +45,14 @@ class MpiBackend : public Backend {
   std::string name() const override { return "mpi"; }
 
   std::shared_ptr<Pending> start(const Operation& operation) override {
-    if (engine_->finished) {
-      fail(ErrorKind::kInternal,
-           {.what = "MPI has been left already", .where = describe(operation)});
+    if (engine_->finished || engine_->given_up) {
+      fail(engine_->finished ? ErrorKind::kInternal : ErrorKind::kPeerLost,
+           {.what =
+                engine_->finished ? "MPI has been left already" : "this rank gave up a collective",
+            .where = describe(operation)});
     }
     auto pending = std::make_shared<MpiPending>(engine_, describe(operation));
+    pending->is_message = !is_collective(operation.kind);
     post(operation, *pending);
     engine_->add(pending);
     pending->test();

@@ -92,8 +92,28 @@ void MpiPending::advance() {
 
 bool MpiPending::test() {
   if (!done_) engine_->advance_all();
+  if (!done_ && engine_->given_up) {
+    fail(ErrorKind::kPeerLost, {.what = "this rank gave up a collective", .where = what_});
+  }
   if (error_) std::rethrow_exception(error_);
   return done_;
+}
+
+void MpiPending::abandon() noexcept {
+  if (done_) return;
+  if (!is_message) {
+    engine_->given_up = true;
+    return;
+  }
+  for (Lane& lane : lanes) {
+    for (MPI_Request& request : lane.requests) {
+      if (request == MPI_REQUEST_NULL) continue;
+      MPI_Cancel(&request);
+      MPI_Request_free(&request);
+    }
+    lane.requests.clear();
+  }
+  done_ = true;
 }
 
 void MpiPending::wait() {
@@ -114,6 +134,7 @@ void StagingPool::give(Staging staging) {
 }
 
 void MpiEngine::advance_all() {
+  if (given_up) return;
   for (const auto& pending : active_) pending->advance();
   std::erase_if(active_, [](const auto& pending) { return pending->done_; });
 }

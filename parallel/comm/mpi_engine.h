@@ -45,9 +45,12 @@ class MpiPending : public Pending {
       : engine_(std::move(engine)), what_(std::move(what)) {}
   bool test() override;
   void wait() override;
-  void abandon() noexcept override {}  // the engine keeps it; the run is about to end
+  // A message that has not come yet is no longer expected. Anything else MPI would go on with, in
+  // buffers that are gone: the engine does nothing more.
+  void abandon() noexcept override;
 
   std::vector<Lane> lanes;
+  bool is_message = false;
 
  private:
   friend class MpiEngine;
@@ -81,6 +84,7 @@ class MpiEngine {
   void advance_all();
   StagingPool staging;
   bool finished = false;  // MPI_Finalize has been called
+  bool given_up = false;  // a collective was abandoned
 
  private:
   std::vector<std::shared_ptr<MpiPending>> active_;

@@ -320,6 +320,24 @@ void nan_and_infinity_are_not_lost(Communicator& comm) {
   }
 }
 
+// A recv dropped by an exception takes nothing of what comes later.
+void a_dropped_recv_receives_nothing(Communicator& comm) {
+  if (comm.size() == 1) return;
+  int32_t dropped = -1, kept = -1;
+  if (comm.rank() == 0) {
+    try {
+      const Request request = comm.start_recv(&dropped, 1, DType::kInt32, 1, 3);
+      throw std::runtime_error("on the way out");
+    } catch (const std::runtime_error&) {
+    }
+  }
+  comm.barrier();
+  if (comm.rank() == 0) comm.recv(&kept, 1, DType::kInt32, 1, 3);
+  const int32_t value = 42;
+  if (comm.rank() == 1) comm.send(&value, 1, DType::kInt32, 0, 3);
+  expect(comm.rank() != 0 || (kept == 42 && dropped == -1), "the recv that waits has the message");
+}
+
 template <typename F>
 void refused(F call, const std::string& what) {
   try {
@@ -371,6 +389,7 @@ std::vector<ConformanceCase> conformance_cases() {
       {"sums_do_not_depend_on_who_holds_the_micro_batches",
        sums_do_not_depend_on_who_holds_the_micro_batches},
       {"nan_and_infinity_are_not_lost", nan_and_infinity_are_not_lost},
+      {"a_dropped_recv_receives_nothing", a_dropped_recv_receives_nothing},
       {"impossible_arguments_are_refused", impossible_arguments_are_refused},
   };
 }

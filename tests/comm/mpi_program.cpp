@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
   Communicator comm = make_communicator("auto");
   try {
     if (comm.backend_name() != "mpi") throw std::runtime_error("auto did not find mpirun");
-    const std::chrono::milliseconds timeout(scenario == "silent" ? 500 : 60000);
+    const std::chrono::milliseconds timeout(scenario == "silent" ? 2000 : 60000);
     Communicator watched = checked(comm, {.timeout = timeout});
     if (scenario == "conform") {
       conform(comm);
@@ -81,6 +81,19 @@ int main(int argc, char** argv) {
     } else if (scenario == "abort") {
       if (comm.rank() == 1) comm.abort(76, "rank 1 gives up");
       comm.barrier();
+    } else if (scenario == "dropped") {  // rank 1 leaves a collective by an exception, then goes on
+      std::vector<float> data(4096);
+      try {
+        const Request request =
+            comm.start_all_reduce(data.data(), data.data(), 4096, DType::kFloat32);
+        if (comm.rank() == 1) throw std::runtime_error("on the way out");
+      } catch (const std::runtime_error&) {
+      }
+      try {
+        comm.barrier();
+      } catch (const core::Error& error) {
+        comm.abort(error.exit_code(), error.what());
+      }
     } else if (scenario == "exit") {
       if (comm.rank() == 1) ::_exit(77);
       comm.barrier();

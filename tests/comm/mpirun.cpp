@@ -47,6 +47,12 @@ TEST_P(Mpirun, AbortEndsAllWithItsCodeAndMessage) {
   EXPECT_EQ(times(result.err, "rank 1 gives up"), 1U) << result.err;
 }
 
+TEST_P(Mpirun, ACollectiveLeftByAnExceptionIsNotGoneOnWith) {
+  const ProcessResult result = mpirun(GetParam(), "dropped");
+  EXPECT_EQ(result.code, 76) << result.err;
+  EXPECT_NE(result.err.find("this rank gave up a collective"), std::string::npos) << result.err;
+}
+
 TEST_P(Mpirun, AProcessThatJustEndsEndsTheOthersWithItsCode) {
   EXPECT_EQ(mpirun(GetParam(), "exit").code, 77);
 }
