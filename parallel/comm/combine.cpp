@@ -50,6 +50,34 @@ V apply(V a, V b) {
   }
 }
 
+// The loops, compiled for several widths of vector; the processor's is chosen when the program is
+// loaded. The bits are the same: nothing in them can be contracted.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
+#define HONE_WIDE [[gnu::target_clones("avx512f", "avx2", "default")]]
+#else
+#define HONE_WIDE
+#endif
+
+template <typename Format>
+HONE_WIDE void load_all(const typename Format::Stored* a, typename Format::Value* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = Format::load(a[i]);
+}
+template <typename Format, ReduceOp op>
+HONE_WIDE void load_two(const typename Format::Stored* a, const typename Format::Stored* b,
+                        typename Format::Value* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    out[i] = apply<op, typename Format::Value>(Format::load(a[i]), Format::load(b[i]));
+  }
+}
+template <typename Format, ReduceOp op>
+HONE_WIDE void add_to(typename Format::Value* out, const typename Format::Value* b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = apply<op, typename Format::Value>(out[i], b[i]);
+}
+template <typename Format>
+HONE_WIDE void store_all(const typename Format::Value* a, typename Format::Stored* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = Format::store(a[i]);
+}
+
 template <typename Format, ReduceOp op>
 class Tree {
  public:
@@ -63,17 +91,14 @@ class Tree {
   void reduce(size_t low, size_t high, Value* out, Value* scratch) const {
     const Stored* a = leaf(low);
     if (high - low == 1) {
-      for (int64_t i = 0; i < n_; ++i) out[i] = Format::load(a[i]);
+      load_all<Format>(a, out, n_);
     } else if (high - low == 2) {
-      const Stored* b = leaf(low + 1);
-      for (int64_t i = 0; i < n_; ++i) {
-        out[i] = apply<op, Value>(Format::load(a[i]), Format::load(b[i]));
-      }
+      load_two<Format, op>(a, leaf(low + 1), out, n_);
     } else {
       const size_t middle = low + std::bit_floor(high - low - 1);
       reduce(low, middle, out, scratch);
       reduce(middle, high, scratch, scratch + kBlock);
-      for (int64_t i = 0; i < n_; ++i) out[i] = apply<op, Value>(out[i], scratch[i]);
+      add_to<Format, op>(out, scratch, n_);
     }
   }
 
@@ -94,8 +119,7 @@ void combine(const std::vector<const void*>& inputs, void* output, int64_t count
     const int64_t n = std::min(kBlock, count - first);
     Tree<Format, op>(inputs, first, n)
         .reduce(0, inputs.size(), blocks.data(), blocks.data() + kBlock);
-    Stored* out = static_cast<Stored*>(output) + first;
-    for (int64_t i = 0; i < n; ++i) out[i] = Format::store(blocks[static_cast<size_t>(i)]);
+    store_all<Format>(blocks.data(), static_cast<Stored*>(output) + first, n);
   }
 }
 
