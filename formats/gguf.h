@@ -53,6 +53,7 @@ class GgufFile {
   std::optional<std::string> get_string(const std::string& key) const;
   std::vector<std::string> get_strings(const std::string& key) const;
   std::vector<int64_t> get_ints(const std::string& key) const;
+  std::vector<double> get_reals(const std::string& key) const;
   uint64_t require_uint(const std::string& key) const;  // kBadInput if absent
   double require_float(const std::string& key) const;
   std::string require_string(const std::string& key) const;

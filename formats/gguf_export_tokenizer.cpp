@@ -7,7 +7,9 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/text.h"
 #include "formats/gguf_pre_tokenizer.h"
+#include "formats/gguf_sentencepiece.h"
 
 namespace hone::formats {
 namespace fs = std::filesystem;
@@ -19,7 +21,7 @@ using core::Json;
 // Sorted keys: looked up in logarithmic time, which the hundred thousand of a vocabulary need.
 using Tree = nlohmann::json;
 
-constexpr int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
+constexpr int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6;
 
 [[noreturn]] void refuse(const std::string& where, std::string what, std::string got = "",
                          std::string expected = "") {
@@ -38,7 +40,8 @@ struct Tokenizer {
   std::vector<std::string> tokens;  // by id; "[PAD<id>]" where the file has none
   std::vector<int32_t> types;
   std::map<std::string, int64_t> added;  // id by content
-  const PreTokenizer* pre = nullptr;
+  const PreTokenizer* pre = nullptr;     // of a byte-level one
+  std::optional<SpaceRule> spaces;       // of a SentencePiece's
 
   std::optional<int64_t> id_of(const std::string& token) const {
     if (const auto found = added.find(token); found != added.end()) return found->second;
@@ -64,15 +67,26 @@ void check_normalizer(const Tokenizer& t, std::vector<std::string>& notes) {
       "marks is read differently");
 }
 
+void read_space_rule(Tokenizer& t, std::vector<std::string>& notes) {
+  const Json normalizer = t.json.value("normalizer", Tree());
+  const Json pre_tokenizer = t.json.value("pre_tokenizer", Tree());
+  t.spaces = match_space_rule(normalizer, pre_tokenizer);
+  if (!t.spaces) {
+    refuse(t.path, "spaces are not treated as SentencePiece does",
+           core::excerpt(normalizer.dump() + " " + pre_tokenizer.dump(), 300));
+  }
+  if (!t.spaces->is_exact) {
+    notes.push_back(
+        "the tokenizer puts a space before the first word only, llama.cpp also before a text that "
+        "begins with one, and after special tokens");
+  }
+}
+
 void check_model(const Tokenizer& t) {
   const Tree model = t.json.value("model", Tree::object());
   const std::string type = model.value("type", "BPE");
   if (type != "BPE") {
-    refuse(t.path, "tokenizer model is not supported", "\"" + type + "\"", "byte-level BPE");
-  }
-  if (model.value("byte_fallback", false)) {
-    refuse(t.path, "tokenizer model is not supported", "SentencePiece BPE (byte_fallback)",
-           "byte-level BPE");
+    refuse(t.path, "tokenizer model is not supported", "\"" + type + "\"", "BPE");
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (is_null(model, key)) continue;
@@ -116,18 +130,68 @@ void read_vocabulary(Tokenizer& t, int64_t vocab_size) {
   }
 }
 
-std::vector<std::string> read_merges(const Tokenizer& t) {
-  std::vector<std::string> merges;
+using Merges = std::vector<std::pair<std::string, std::string>>;
+
+Merges read_merges(const Tokenizer& t) {
+  Merges merges;
   for (const Tree& merge : t.json.at("model").value("merges", Tree::array())) {
-    if (merge.is_string()) {
-      merges.push_back(merge);
+    const std::string text = merge.is_string() ? merge.get<std::string>() : "";
+    if (const size_t space = text.find(' ', 1); space != std::string::npos) {
+      merges.emplace_back(text.substr(0, space), text.substr(space + 1));
     } else if (merge.is_array() && merge.size() == 2) {
-      merges.push_back(merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+      merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
     } else {
       refuse(t.path, "a merge is not two tokens", merge.dump());
     }
   }
   return merges;
+}
+
+void add_byte_level(const Tokenizer& t, GgufKeys& keys) {
+  keys.add_text("tokenizer.ggml.model", "gpt2");
+  keys.add_text("tokenizer.ggml.pre", t.pre->name);
+  keys.add_texts("tokenizer.ggml.tokens", t.tokens);
+  keys.add_integers("tokenizer.ggml.token_type", t.types);
+  std::vector<std::string> merges;
+  for (const auto& [left, right] : read_merges(t)) merges.push_back(left + " " + right);
+  keys.add_texts("tokenizer.ggml.merges", merges);
+}
+
+// Bytes and the unknown token are told by their types, the order of merges by scores.
+void add_sentencepiece(const Tokenizer& t, GgufKeys& keys) {
+  std::vector<int32_t> types = t.types;
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto id = t.id_of(byte_token(byte));
+    if (!id) refuse(t.path, "byte_fallback without a token for each byte", byte_token(byte));
+    types[static_cast<size_t>(*id)] = kByte;
+  }
+  const std::string unknown = t.json.at("model").value("unk_token", Tree()).is_string()
+                                  ? t.json.at("model").at("unk_token").get<std::string>()
+                                  : "";
+  if (const auto id = t.id_of(unknown)) types[static_cast<size_t>(*id)] = kUnknown;
+  std::vector<std::string> pieces;
+  for (size_t i = 0; i < types.size(); ++i)
+    if (types[i] == kNormal) pieces.push_back(t.tokens[i]);
+  // Special tokens are cut out of the text before: merges with one never happen.
+  const auto is_special = [&](const std::string& token) {
+    const auto id = t.id_of(token);
+    return id && types[static_cast<size_t>(*id)] != kNormal;
+  };
+  Merges merges = read_merges(t);
+  std::erase_if(merges, [&](const auto& merge) {
+    return is_special(merge.first) || is_special(merge.second) ||
+           is_special(merge.first + merge.second);
+  });
+  const ScoresOfMerges found = scores_of_merges(pieces, merges);
+  if (!found.problem.empty()) refuse(t.path, "the merges are no SentencePiece's", found.problem);
+  std::vector<double> scores(types.size(), 0);
+  for (size_t i = 0, piece = 0; i < types.size(); ++i)
+    if (types[i] == kNormal) scores[i] = found.scores[piece++];
+  keys.add_text("tokenizer.ggml.model", "llama");
+  keys.add_text("tokenizer.ggml.pre", "default");
+  keys.add_texts("tokenizer.ggml.tokens", t.tokens);
+  keys.add_reals("tokenizer.ggml.scores", scores);
+  keys.add_integers("tokenizer.ggml.token_type", types);
 }
 
 // The tokens that the post-processor puts around every text; "" for none.
@@ -213,7 +277,7 @@ void add_special_ids(const fs::path& folder, const Tokenizer& t, const Json& con
   add_id(t, "padding_token_id", special_token(config, "pad_token"), keys);
   keys.add_flag("tokenizer.ggml.add_bos_token", !around.bos.empty());
   keys.add_flag("tokenizer.ggml.add_eos_token", !around.eos.empty());
-  keys.add_flag("tokenizer.ggml.add_space_prefix", false);
+  keys.add_flag("tokenizer.ggml.add_space_prefix", t.spaces && t.spaces->add_space_prefix);
 }
 
 // By name; the default one is "".
@@ -265,6 +329,11 @@ Tokenizer read_tokenizer(const fs::path& folder, int64_t vocab_size,
     fail(ErrorKind::kBadInput, {.what = "not a JSON object", .where = t.path});
   }
   check_model(t);
+  if (t.json.at("model").value("byte_fallback", false)) {
+    read_space_rule(t, notes);
+    read_vocabulary(t, vocab_size);
+    return t;
+  }
   check_normalizer(t, notes);
   const Json pre = t.json.value("pre_tokenizer", Tree());
   t.pre = match_pre_tokenizer(pre, t.json.at("model").value("ignore_merges", false));
@@ -284,11 +353,7 @@ void add_gguf_tokenizer(const fs::path& folder, int64_t vocab_size, GgufKeys& ke
   const Json config = fs::exists(folder / "tokenizer_config.json")
                           ? core::read_json_file(folder / "tokenizer_config.json")
                           : Json::object();
-  keys.add_text("tokenizer.ggml.model", "gpt2");
-  keys.add_text("tokenizer.ggml.pre", t.pre->name);
-  keys.add_texts("tokenizer.ggml.tokens", t.tokens);
-  keys.add_integers("tokenizer.ggml.token_type", t.types);
-  keys.add_texts("tokenizer.ggml.merges", read_merges(t));
+  t.spaces ? add_sentencepiece(t, keys) : add_byte_level(t, keys);
   add_special_ids(folder, t, config, keys, notes);
   add_chat_templates(read_chat_templates(folder, config), keys);
 } catch (const nlohmann::detail::exception& error) {

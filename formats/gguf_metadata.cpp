@@ -74,6 +74,21 @@ std::vector<std::string> GgufFile::get_strings(const std::string& key) const {
   return strings;
 }
 
+std::vector<double> GgufFile::get_reals(const std::string& key) const {
+  const GgufValue* v = find(key);
+  if (v == nullptr) return {};
+  const auto* array = std::get_if<std::vector<GgufValue>>(&v->value);
+  if (array == nullptr) fail_type(*this, key, "an array of floats");
+  std::vector<double> numbers;
+  numbers.reserve(array->size());
+  for (const GgufValue& item : *array) {
+    const auto* number = std::get_if<double>(&item.value);
+    if (number == nullptr) fail_type(*this, key, "an array of floats");
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
 std::vector<int64_t> GgufFile::get_ints(const std::string& key) const {
   const GgufValue* v = find(key);
   if (v == nullptr) return {};

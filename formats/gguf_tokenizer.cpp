@@ -1,5 +1,8 @@
 #include "formats/gguf_tokenizer.h"
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -7,6 +10,7 @@
 #include "core/json.h"
 #include "formats/gguf_config.h"
 #include "formats/gguf_pre_tokenizer.h"
+#include "formats/gguf_sentencepiece.h"
 
 namespace hone::formats {
 namespace {
@@ -32,10 +36,16 @@ enum TokenType : int64_t {
                               .expected = std::move(expected)});
 }
 
-const PreTokenizer& pre_tokenizer_of(const GgufFile& file) {
+bool is_sentencepiece(const GgufFile& file) {
   const std::string model = file.require_string("tokenizer.ggml.model");
-  if (model != "gpt2")
-    bad(file, "tokenizer is not supported", "\"" + model + "\"", "\"gpt2\" (byte-level BPE)");
+  if (model != "gpt2" && model != "llama") {
+    bad(file, "tokenizer is not supported", "\"" + model + "\"",
+        "\"gpt2\" (byte-level BPE) or \"llama\" (SentencePiece BPE)");
+  }
+  return model == "llama";
+}
+
+const PreTokenizer& pre_tokenizer_of(const GgufFile& file) {
   const std::string name = file.require_string("tokenizer.ggml.pre");
   const PreTokenizer* pre = find_pre_tokenizer(name);
   if (pre == nullptr) {
@@ -49,10 +59,13 @@ struct Vocabulary {
   std::vector<std::string> tokens;
   std::vector<int64_t> types;
   std::unordered_map<std::string, size_t> ids;
+  std::map<std::string, uint64_t> default_ids;  // of special tokens, where the file says nothing
 
   // The token that metadata `key` names; nullptr without the key.
   const std::string* special(const GgufFile& file, const std::string& key) const {
-    const auto id = file.get_uint("tokenizer.ggml." + key);
+    std::optional<uint64_t> id = file.get_uint("tokenizer.ggml." + key);
+    if (const auto found = default_ids.find(key); !id && found != default_ids.end())
+      id = found->second;
     if (!id) return nullptr;
     return &token(file, key, *id);
   }
@@ -90,6 +103,10 @@ Vocabulary read_vocabulary(const GgufFile& file, int64_t vocab_size) {
       bad(file, "token " + std::to_string(i) + " is in the vocabulary twice",
           Json(v.tokens[i]).dump());
     }
+  }
+  if (is_sentencepiece(file)) {
+    v.default_ids = {{"unknown_token_id", 0}, {"bos_token_id", 1}, {"eos_token_id", 2}};
+    std::replace(v.types.begin(), v.types.end(), int64_t{kUnknown}, int64_t{kControl});
   }
   for (const char* key : {"bos_token_id", "eos_token_id", "eot_token_id"}) {
     if (const std::string* token = v.special(file, key)) v.types[v.ids.at(*token)] = kControl;
@@ -133,9 +150,57 @@ Json merges_json(const GgufFile& file, const Vocabulary& v) {
   return merges;
 }
 
+Json merges_of_scores_json(const GgufFile& file, const Vocabulary& v) {
+  const std::vector<double> scores = file.get_reals("tokenizer.ggml.scores");
+  if (scores.size() < v.tokens.size()) {
+    bad(file, "metadata \"tokenizer.ggml.scores\" is missing or shorter than the tokens",
+        std::to_string(scores.size()), std::to_string(v.tokens.size()));
+  }
+  std::vector<ScoredToken> pieces;
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    if (!std::isfinite(scores[i])) bad(file, "the score of a token is not finite", v.tokens[i]);
+    if (v.types[i] == kNormal) pieces.push_back({v.tokens[i], scores[i]});
+  }
+  Json merges = Json::array();
+  for (const auto& [left, right] : merges_of_scores(pieces))
+    merges.push_back(Json::array({left, right}));
+  return merges;
+}
+
+// What tells one kind of vocabulary from another in a tokenizer.json.
+struct TokenizerParts {
+  Json normalizer, pre_tokenizer, decoder, merges, unk_token;
+  bool byte_fallback = false, ignore_merges = false, add_bos = false;
+};
+
+TokenizerParts byte_level_parts(const GgufFile& file, const Vocabulary& v) {
+  const PreTokenizer& pre = pre_tokenizer_of(file);
+  const bool add_prefix_space = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(false);
+  return {.pre_tokenizer = pre_tokenizer_json(pre, add_prefix_space),
+          .decoder = byte_level_json(true, true),
+          .merges = merges_json(file, v),
+          .ignore_merges = pre.ignore_merges,
+          .add_bos = pre.add_bos};
+}
+
+TokenizerParts sentencepiece_parts(const GgufFile& file, const Vocabulary& v) {
+  const bool prefix = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(true);
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto found = v.ids.find(byte_token(byte));
+    if (found == v.ids.end() || v.types[found->second] != kByte)
+      bad(file, "the vocabulary has no token for a byte", byte_token(byte));
+  }
+  return {.normalizer = sentencepiece_normalizer_json(prefix),
+          .decoder = sentencepiece_decoder_json(prefix),
+          .merges = merges_of_scores_json(file, v),
+          .unk_token = *v.special(file, "unknown_token_id"),
+          .byte_fallback = true,
+          .add_bos = true};
+}
+
 // bos before and eos after every text, where the file asks for it.
-Json post_processor_json(const GgufFile& file, const Vocabulary& v, const PreTokenizer& pre) {
-  const bool add_bos = file.get_bool("tokenizer.ggml.add_bos_token").value_or(pre.add_bos);
+Json post_processor_json(const GgufFile& file, const Vocabulary& v, bool adds_bos) {
+  const bool add_bos = file.get_bool("tokenizer.ggml.add_bos_token").value_or(adds_bos);
   const bool add_eos = file.get_bool("tokenizer.ggml.add_eos_token").value_or(false);
   const std::string* bos = add_bos ? v.special(file, "bos_token_id") : nullptr;
   const std::string* eos = add_eos ? v.special(file, "eos_token_id") : nullptr;
@@ -164,35 +229,39 @@ Json post_processor_json(const GgufFile& file, const Vocabulary& v, const PreTok
 
 // The vocabulary is written by hand: an ordered JSON object looks keys up one by one.
 std::string tokenizer_json(const GgufFile& file, const Vocabulary& v) {
-  const PreTokenizer& pre = pre_tokenizer_of(file);
-  const bool add_prefix_space = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(false);
+  const TokenizerParts parts =
+      is_sentencepiece(file) ? sentencepiece_parts(file, v) : byte_level_parts(file, v);
+  const auto flag = [](bool value) { return value ? "true" : "false"; };
   std::string vocab;
   for (size_t i = 0; i < v.tokens.size(); ++i) {
     vocab +=
         (i > 0 ? ",\n      " : "\n      ") + Json(v.tokens[i]).dump() + ": " + std::to_string(i);
   }
   std::string merges;
-  for (const Json& merge : merges_json(file, v)) {
+  for (const Json& merge : parts.merges) {
     merges += (merges.empty() ? "\n      " : ",\n      ") + merge.dump();
   }
   return "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  "
          "\"added_tokens\": " +
-         added_tokens_json(v).dump() + ",\n  \"normalizer\": null,\n  \"pre_tokenizer\": " +
-         pre_tokenizer_json(pre, add_prefix_space).dump() +
-         ",\n  \"post_processor\": " + post_processor_json(file, v, pre).dump() +
-         ",\n  \"decoder\": " + byte_level_json(true, true).dump() +
-         ",\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": "
-         "null,\n"
-         "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
-         "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": " +
-         (pre.ignore_merges ? "true" : "false") + ",\n    \"vocab\": {" + vocab +
+         added_tokens_json(v).dump() + ",\n  \"normalizer\": " + parts.normalizer.dump() +
+         ",\n  \"pre_tokenizer\": " + parts.pre_tokenizer.dump() +
+         ",\n  \"post_processor\": " + post_processor_json(file, v, parts.add_bos).dump() +
+         ",\n  \"decoder\": " + parts.decoder.dump() +
+         ",\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": " +
+         parts.unk_token.dump() +
+         ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
+         "    \"fuse_unk\": " +
+         flag(parts.byte_fallback) + ",\n    \"byte_fallback\": " + flag(parts.byte_fallback) +
+         ",\n    \"ignore_merges\": " + flag(parts.ignore_merges) + ",\n    \"vocab\": {" + vocab +
          "\n    },\n    \"merges\": [" + merges + "\n    ]\n  }\n}\n";
 }
 
 Json tokenizer_config_json(const GgufFile& file, const Vocabulary& v) {
   Json config;
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
-  config["add_prefix_space"] = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(false);
+  if (!is_sentencepiece(file)) {
+    config["add_prefix_space"] = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(false);
+  }
   config["clean_up_tokenization_spaces"] = false;
   config["model_max_length"] =
       file.require_uint(file.require_string("general.architecture") + ".context_length");

@@ -1,4 +1,5 @@
-// A GGUF file's byte-level BPE vocabulary as the tokenizer files of a Hugging Face folder.
+// A GGUF file's byte-level or SentencePiece BPE vocabulary as the tokenizer files of a Hugging Face
+// folder.
 #pragma once
 
 #include <map>

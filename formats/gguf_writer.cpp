@@ -91,6 +91,13 @@ void GgufKeys::add_integers(const std::string& key, const std::vector<int32_t>& 
   for (const int32_t value : values) append(bytes_, value);
 }
 
+void GgufKeys::add_reals(const std::string& key, const std::vector<double>& values) {
+  start(key, kArray);
+  append(bytes_, kFloat32);
+  append<uint64_t>(bytes_, values.size());
+  for (const double value : values) append(bytes_, static_cast<float>(value));
+}
+
 GgufWriter::GgufWriter(const std::filesystem::path& path, const GgufKeys& keys,
                        const std::vector<GgufTensorSpec>& tensors)
     : path_(path), file_(path) {

@@ -24,6 +24,7 @@ class GgufKeys {
   void add_flag(const std::string& key, bool value);
   void add_texts(const std::string& key, const std::vector<std::string>& values);
   void add_integers(const std::string& key, const std::vector<int32_t>& values);
+  void add_reals(const std::string& key, const std::vector<double>& values);  // as float32
 
   uint64_t size() const { return size_; }
   const std::string& bytes() const { return bytes_; }

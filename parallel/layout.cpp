@@ -47,12 +47,14 @@ std::vector<std::string> layout_problems(const Layout& layout, int64_t num_ranks
       problems.push_back(std::string(axis.name) + ": got " + std::to_string(size) +
                          ", expected 1 to " + std::to_string(kMaxRanks));
       product_known = false;
-    } else if (product_known && product > kMaxRanks / size) {
-      problems.push_back(sizes_text(layout) + ": more than " + std::to_string(kMaxRanks) +
-                         " ranks");
-      product_known = false;
-    } else {
-      product *= size;
+    } else if (product_known) {
+      product_known = product <= kMaxRanks / size;
+      if (product_known) {
+        product *= size;
+      } else {
+        problems.push_back(sizes_text(layout) + ": more than " + std::to_string(kMaxRanks) +
+                           " ranks");
+      }
     }
   }
   if (product_known && product != num_ranks) {

@@ -310,8 +310,9 @@ GgufBuilder with_tokenizer(const std::string& model, const std::string& pre,
 
 TEST(GgufImportRules, Tokenizers) {
   const std::vector<std::string> good = {"a", "b", "ab"};
-  expect_refused(with_tokenizer("llama", "gpt-2", good, {}),
-                 {"tokenizer is not supported", "\"llama\""});
+  expect_refused(with_tokenizer("bert", "gpt-2", good, {}),
+                 {"tokenizer is not supported", "\"bert\"", "SentencePiece"});
+  expect_refused(with_tokenizer("llama", "default", good, {}), {"no token for a byte", "<0x00>"});
   expect_refused(with_tokenizer("gpt2", "tekken", good, {}),
                  {"pre-tokenizer is not supported", "tekken", "smollm"});
   expect_refused(with_tokenizer("gpt2", "gpt-2", {}, {}), {"tokenizer.ggml.tokens"});
