@@ -19,6 +19,22 @@ using core::fail;
   fail(ErrorKind::kBadInput, {.what = "metadata \"" + key + "\" is missing", .where = file.path()});
 }
 
+template <typename T>
+std::vector<T> array_of(const GgufFile& file, const std::string& key, const char* expected) {
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end()) return {};
+  const auto* array = std::get_if<std::vector<GgufValue>>(&found->second.value);
+  if (array == nullptr) fail_type(file, key, expected);
+  std::vector<T> values;
+  values.reserve(array->size());
+  for (const GgufValue& item : *array) {
+    const auto* value = std::get_if<T>(&item.value);
+    if (value == nullptr) fail_type(file, key, expected);
+    values.push_back(*value);
+  }
+  return values;
+}
+
 }  // namespace
 
 const GgufValue* GgufFile::find(const std::string& key) const {
@@ -60,33 +76,11 @@ std::optional<std::string> GgufFile::get_string(const std::string& key) const {
 }
 
 std::vector<std::string> GgufFile::get_strings(const std::string& key) const {
-  const GgufValue* v = find(key);
-  if (v == nullptr) return {};
-  const auto* array = std::get_if<std::vector<GgufValue>>(&v->value);
-  if (array == nullptr) fail_type(*this, key, "an array of strings");
-  std::vector<std::string> strings;
-  strings.reserve(array->size());
-  for (const GgufValue& item : *array) {
-    const auto* s = std::get_if<std::string>(&item.value);
-    if (s == nullptr) fail_type(*this, key, "an array of strings");
-    strings.push_back(*s);
-  }
-  return strings;
+  return array_of<std::string>(*this, key, "an array of strings");
 }
 
 std::vector<double> GgufFile::get_reals(const std::string& key) const {
-  const GgufValue* v = find(key);
-  if (v == nullptr) return {};
-  const auto* array = std::get_if<std::vector<GgufValue>>(&v->value);
-  if (array == nullptr) fail_type(*this, key, "an array of floats");
-  std::vector<double> numbers;
-  numbers.reserve(array->size());
-  for (const GgufValue& item : *array) {
-    const auto* number = std::get_if<double>(&item.value);
-    if (number == nullptr) fail_type(*this, key, "an array of floats");
-    numbers.push_back(*number);
-  }
-  return numbers;
+  return array_of<double>(*this, key, "an array of floats");
 }
 
 std::vector<int64_t> GgufFile::get_ints(const std::string& key) const {
