@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <list>
 #include <map>
 #include <mutex>
@@ -291,7 +292,13 @@ ScriptedServer::ScriptedServer() : state_(std::make_unique<State>()) {
     throw std::runtime_error("scripted server: can't listen");
   }
   state_->port = ntohs(address.sin_port);
-  state_->acceptor = std::thread([state = state_.get()] { state->accept_all(); });
+  // Waits for the thread: a test that forks has then none that is just being made.
+  std::promise<void> started;
+  state_->acceptor = std::thread([state = state_.get(), &started] {
+    started.set_value();
+    state->accept_all();
+  });
+  started.get_future().wait();
 }
 
 ScriptedServer::~ScriptedServer() {

@@ -3,8 +3,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include <thread>
-
 #include "core/hash.h"
 #include "tests/hub/support.h"
 
@@ -117,12 +115,7 @@ TEST_F(StoreTest, TwoProcessesCommittingAtOnceBothLand) {
       mine.commit(request({Operation::add_text(name + std::to_string(i), name)}));
     }
   };
-  int statuses[2] = {-1, -1};
-  std::thread other([&] { statuses[0] = in_child([&] { work("a"); }); });
-  statuses[1] = in_child([&] { work("b"); });
-  other.join();
-  EXPECT_EQ(statuses[0], 0);
-  EXPECT_EQ(statuses[1], 0);
+  EXPECT_EQ(in_children({[&] { work("a"); }, [&] { work("b"); }}), (std::vector<int>{0, 0}));
   EXPECT_EQ(store.ls(kKind, kId, "main").size(), 1U + 2 * kCommits);
   EXPECT_EQ(git(repo, "rev-list --count --first-parent main").text, "20\n");
   EXPECT_EQ(Database(store.root() / "hub.db").count_commits(kKind, kId), 2 * kCommits);

@@ -6,13 +6,16 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <sstream>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "hub/push.h"
@@ -72,23 +75,42 @@ inline Output git(const std::filesystem::path& repo, const std::string& argument
   return output;
 }
 
-// Runs `body` in another process and returns its wait status.
-inline int in_child(const std::function<void()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    try {
-      body();
-    } catch (const core::Error& error) {
-      ::_exit(error.exit_code());
-    } catch (...) {
-      ::_exit(1);
-    }
-    ::_exit(0);
+[[noreturn]] inline void run_and_exit(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const core::Error& error) {
+    ::_exit(error.exit_code());
+  } catch (...) {
+    ::_exit(1);
   }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return status;
+  ::_exit(0);
 }
+
+// Runs `bodies` at once, each in another process, and returns their wait statuses. None begins
+// before all are forked: a fork while another thread allocates may leave the child's allocator
+// locked.
+inline std::vector<int> in_children(const std::vector<std::function<void()>>& bodies) {
+  int gate[2] = {-1, -1};
+  if (::pipe(gate) != 0) throw std::runtime_error("pipe");
+  std::vector<pid_t> children;
+  for (const auto& body : bodies) {
+    children.push_back(::fork());
+    if (children.back() != 0) continue;
+    ::close(gate[1]);
+    char nothing = 0;
+    while (::read(gate[0], &nothing, 1) < 0 && errno == EINTR) {
+    }
+    run_and_exit(body);
+  }
+  ::close(gate[0]);
+  ::close(gate[1]);
+  std::vector<int> statuses(children.size(), -1);
+  for (size_t i = 0; i < children.size(); ++i) ::waitpid(children[i], &statuses[i], 0);
+  return statuses;
+}
+
+// The same for one.
+inline int in_child(const std::function<void()>& body) { return in_children({body}).front(); }
 
 // The error `body` throws; fails the test when it throws none.
 inline core::Error error_of(const std::function<void()>& body) {
