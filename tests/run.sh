@@ -41,6 +41,7 @@ tests/fuzz/run.sh
 say "The CUDA build links"
 cmake --preset cuda -DBUILD_TESTING=OFF
 cmake --build build-cuda
+build-cuda/bin/nccl_link
 
 say "clang-tidy on the units without LibTorch"
 tests/tidy.sh build-asan

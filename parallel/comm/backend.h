@@ -54,6 +54,8 @@ class Pending {
   // Makes what progress is possible without waiting; true once done, then for ever. Throws what
   // made the operation impossible.
   virtual bool test() = 0;
+  // Returns when the output may be used: by the host, or on a device by what is launched on its
+  // compute stream afterwards (nccl.h).
   virtual void wait() = 0;
   // The owner gives up while an exception is on its way: buffers must not be used after this, and
   // the other ranks should learn of it where that is possible.
@@ -72,6 +74,10 @@ class Backend : public std::enable_shared_from_this<Backend> {
   virtual std::string name() const = 0;
   virtual std::shared_ptr<Pending> start(const Operation& operation) = 0;
   virtual void poll() {}
+  // Returns when what was started here is done for the host too; at once where wait() says so.
+  virtual void synchronize() {}
+  // The same ranks for buffers in host memory: another backend where buffers are device memory.
+  virtual std::shared_ptr<Backend> host() { return shared_from_this(); }
   virtual std::shared_ptr<Backend> split(int color, int key) = 0;
   // Ends the run where it can. Communicator throws an error of this code when it comes back.
   virtual void abort(int exit_code, const std::string& message) = 0;

@@ -184,10 +184,12 @@ class CheckedBackend : public Backend {
     if (!control_->broken) control_->advance();
     inner_->poll();
   }
+  void synchronize() override { inner_->synchronize(); }
+  std::shared_ptr<Backend> host() override { return inner_->host(); }
 
   std::shared_ptr<Backend> split(int color, int key) override {
     agree("split");
-    const auto here = split_members(*inner_, color, key);
+    const auto here = split_members(*inner_->host(), color, key);
     std::vector<int> members;
     for (const int r : here) members.push_back(members_[static_cast<size_t>(r)]);
     const uint64_t group =
@@ -230,7 +232,7 @@ class CheckedBackend : public Backend {
 
 Communicator checked(const Communicator& inner, const CheckOptions& options) {
   auto control = std::make_shared<Control>();
-  control->channel = inner.backend()->split(0, inner.rank());
+  control->channel = inner.backend()->host()->split(0, inner.rank());
   control->timeout = options.timeout;
   std::vector<int> members(static_cast<size_t>(inner.size()));
   for (size_t r = 0; r < members.size(); ++r) members[r] = static_cast<int>(r);

@@ -1,9 +1,12 @@
 #include "parallel/comm/choose.h"
 
+#include <charconv>
 #include <cstdlib>
+#include <system_error>
 
 #include "core/error.h"
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/nccl.h"
 
 namespace hone::parallel {
 namespace {
@@ -40,17 +43,26 @@ std::string choose_backend(const std::string& wanted, const ReadEnvironment& env
   return "solo";
 }
 
+int local_rank(const ReadEnvironment& environment) {
+  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID"}) {
+    const std::string value = environment(name);
+    int rank = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), rank);
+    if (!value.empty() && error == std::errc() && *end == '\0' && rank >= 0) return rank;
+  }
+  return 0;
+}
+
 Communicator make_communicator(const std::string& backend) {
-  const std::string name = choose_backend(backend, [](const char* variable) -> std::string {
+  const auto read = [](const char* variable) -> std::string {
     const char* value = std::getenv(variable);
     return value == nullptr ? "" : value;
-  });
+  };
+  const std::string name = choose_backend(backend, read);
   if (name == "solo") return Communicator(make_solo());
   if (name == "mpi") return Communicator(make_mpi());
-  fail(ErrorKind::kBadRecipe, {.what = "this build has no NCCL",
-                               .where = "backend",
-                               .got = name,
-                               .expected = "auto, mpi or solo"});
+  const NcclApi api = real_nccl_api();  // before MPI is started, which a missing NCCL needs not
+  return Communicator(make_nccl(make_mpi(), api, {.device = local_rank(read)}));
 }
 
 }  // namespace hone::parallel

@@ -14,4 +14,8 @@ using ReadEnvironment = std::function<std::string(const char* name)>;
 // another name, and for a task of an srun of several that brings no PMI: it would train alone.
 std::string choose_backend(const std::string& wanted, const ReadEnvironment& environment);
 
+// This process's number among those of its machine, as mpirun or srun says it (else 0): the device
+// it uses over nccl.
+int local_rank(const ReadEnvironment& environment);
+
 }  // namespace hone::parallel

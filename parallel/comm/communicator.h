@@ -1,6 +1,7 @@
-// Ranks talking to each other: one small value over the backends solo, threads and mpi.
+// Ranks talking to each other: one small value over the backends solo, threads, mpi and nccl.
 //
-// Buffers are host memory, `count` is in elements of `dtype`. A collective is called by every rank
+// Buffers are host memory, over nccl device memory (nccl.h says when the host may read it and what
+// else is different). `count` is in elements of `dtype`. A collective is called by every rank
 // of the group, in the same order and with the same arguments (operation, dtype, counts, root),
 // buffers and their contents aside; checked.h finds those that do not. Ranges of one call may
 // overlap only as said there ("in place"). Pointers may be null where there are no elements.
@@ -49,7 +50,7 @@ class Communicator {
 
   int rank() const { return backend_->rank(); }
   int size() const { return backend_->size(); }
-  std::string backend_name() const { return backend_->name(); }  // "solo", "threads", "mpi"
+  std::string backend_name() const { return backend_->name(); }  // "solo", "threads", "mpi", "nccl"
 
   // Collective. output[i] = op over ranks of input[i]. In place: output == input. Every backend but
   // a GPU's reduces in the order of combine.h; the _ordered variant does so on all, so its result
@@ -103,6 +104,10 @@ class Communicator {
   // as far as it will go. There is no thread behind it, so a step calls this between its kernels to
   // have communication done while it computes. Errors surface in the Request.
   void poll() { backend_->poll(); }
+
+  // Not collective: waits on the host until all that was started on this communicator is done. Only
+  // over nccl is there anything left to wait for after a wait().
+  void synchronize() { backend_->synchronize(); }
 
   // Collective. The ranks that give the same color (>= 0) form a group, ranked by (key, rank here).
   Communicator split(int color, int key) const;

@@ -44,11 +44,27 @@ TEST(Choose, AnUnknownNameIsRefused) {
   EXPECT_THROW(choose("gloo", {}), Error);
 }
 
+TEST(Choose, TheDeviceIsTheRankOnThisMachine) {
+  const auto rank = [](const std::map<std::string, std::string>& variables) {
+    return local_rank([&](const char* name) {
+      const auto at = variables.find(name);
+      return at == variables.end() ? std::string() : at->second;
+    });
+  };
+  EXPECT_EQ(rank({}), 0);
+  EXPECT_EQ(rank({{"OMPI_COMM_WORLD_LOCAL_RANK", "3"}, {"SLURM_LOCALID", "1"}}), 3);
+  EXPECT_EQ(rank({{"SLURM_LOCALID", "5"}}), 5);
+  EXPECT_EQ(rank({{"SLURM_LOCALID", "5x"}}), 0);
+}
+
 TEST(Choose, ABackendThatIsNotBuiltInIsANamedError) {
   const std::string program = std::string(test::kBinaryDir) + "/bin/comm_no_mpi_program";
   const test::ProcessResult mpi = test::run_process({program, "mpi"});
   EXPECT_EQ(mpi.code, 78);
   EXPECT_NE(mpi.out.find("backend: this build has no MPI"), std::string::npos) << mpi.out;
+  const test::ProcessResult nccl = test::run_process({program, "nccl"});
+  EXPECT_EQ(nccl.code, 78);
+  EXPECT_NE(nccl.out.find("backend: this build has no NCCL"), std::string::npos) << nccl.out;
   const test::ProcessResult solo = test::run_process({program, "solo"});
   EXPECT_EQ(solo.code, 0);
   EXPECT_EQ(solo.out, "solo\n");

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "parallel/comm/dtype.h"
 
 namespace hone::test {
@@ -78,6 +79,17 @@ inline void store(parallel::DType dtype, double value, std::byte* at) {
   }
 }
 
+template <typename F>
+void refused(F call, const std::string& what) {
+  try {
+    call();
+  } catch (const core::Error& error) {
+    expect(error.kind() == core::ErrorKind::kInternal, what + ": the kind of error");
+    return;
+  }
+  throw std::runtime_error(what + " was not refused");
+}
+
 inline Buffer values(parallel::DType dtype, int64_t count, int who) {
   const size_t size = parallel::dtype_size(dtype);
   Buffer buffer(static_cast<size_t>(count) * size);
@@ -114,6 +126,13 @@ inline Buffer reduced(parallel::DType dtype, parallel::ReduceOp op, int64_t coun
     store(dtype, tree(dtype, op, leaves, 0, leaves.size()), out.data() + at);
   }
   return out;
+}
+
+// Counts of parts that differ: rank 1 has none.
+inline std::vector<int64_t> ragged(int size, int64_t base) {
+  std::vector<int64_t> counts;
+  for (int r = 0; r < size; ++r) counts.push_back(r == 1 ? 0 : base * (r + 1) + r);
+  return counts;
 }
 
 inline Buffer part(const Buffer& whole, size_t begin, size_t bytes) {
