@@ -153,7 +153,7 @@ void add_byte_level(const Tokenizer& t, GgufKeys& keys) {
   keys.add_texts("tokenizer.ggml.tokens", t.tokens);
   keys.add_integers("tokenizer.ggml.token_type", t.types);
   std::vector<std::string> merges;
-  for (const auto& [left, right] : read_merges(t)) merges.push_back(left + " " + right);
+  for (const auto& [left, right] : read_merges(t)) merges.push_back(core::join({left, right}, " "));
   keys.add_texts("tokenizer.ggml.merges", merges);
 }
 

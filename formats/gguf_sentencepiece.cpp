@@ -5,6 +5,8 @@
 #include <set>
 #include <unordered_map>
 
+#include "core/text.h"
+
 namespace hone::formats {
 namespace {
 
@@ -112,7 +114,8 @@ ScoresOfMerges scores_of_merges(const std::vector<std::string>& tokens,
   for (const auto& [left, right] : merges) {
     const auto found = ids.find(left + right);
     if (found == ids.end() || !ids.contains(left) || !ids.contains(right))
-      return {{}, "a merge needs a token that the vocabulary lacks: " + left + " " + right};
+      return {{},
+              "a merge needs a token that the vocabulary lacks: " + core::join({left, right}, " ")};
     uses[found->second].add(joins.size());
     joins.push_back(found->second);
   }
