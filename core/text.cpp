@@ -39,7 +39,7 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 // Bytes of the UTF-8 character at the start of `text`, 0 if it isn't one (Unicode 15, table 3-7).
 size_t utf8_length(std::string_view text) {
   const auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
-  const auto continues = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
+  const auto continues = [&](size_t i) { return continues_character(static_cast<char>(byte(i))); };
   const uint8_t first = byte(0);
   if (first < 0x80) return 1;
   if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;

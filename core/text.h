@@ -17,5 +17,7 @@ std::string format_bytes(double bytes);       // "1.2 GB"
 std::string format_count(uint64_t count);     // "1,024"
 std::string format_duration(double seconds);  // "4 min 10 s"
 bool is_valid_utf8(std::string_view text);
+// Of UTF-8: this byte is not the first of its character.
+inline bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
 }  // namespace hone::core

@@ -10,6 +10,8 @@
 #include "core/text.h"
 #include "formats/gguf_pre_tokenizer.h"
 #include "formats/gguf_sentencepiece.h"
+#include "formats/gguf_token_type.h"
+#include "formats/model_folder.h"
 
 namespace hone::formats {
 namespace fs = std::filesystem;
@@ -20,8 +22,6 @@ using core::fail;
 using core::Json;
 // Sorted keys: looked up in logarithmic time, which the hundred thousand of a vocabulary need.
 using Tree = nlohmann::json;
-
-constexpr int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6;
 
 [[noreturn]] void refuse(const std::string& where, std::string what, std::string got = "",
                          std::string expected = "") {
@@ -65,6 +65,15 @@ void check_normalizer(const Tokenizer& t, std::vector<std::string>& notes) {
   notes.push_back(
       "the tokenizer composes characters (NFC) first, llama.cpp does not: only text with combining "
       "marks is read differently");
+}
+
+void read_pre_tokenizer(Tokenizer& t) {
+  const Json pre = t.json.value("pre_tokenizer", Tree());
+  t.pre = match_pre_tokenizer(pre, t.json.at("model").value("ignore_merges", false));
+  if (t.pre == nullptr) {
+    refuse(t.path, "llama.cpp knows no pre-tokenizer like this one", pre.dump().substr(0, 300),
+           "the one of " + known_pre_tokenizers());
+  }
 }
 
 void read_space_rule(Tokenizer& t, std::vector<std::string>& notes) {
@@ -113,9 +122,9 @@ void place(Tokenizer& t, int64_t vocab_size, const std::string& token, const Tre
 
 void read_vocabulary(Tokenizer& t, int64_t vocab_size) {
   for (int64_t i = 0; i < vocab_size; ++i) t.tokens.push_back("[PAD" + std::to_string(i) + "]");
-  t.types.assign(t.tokens.size(), kUnused);
+  t.types.assign(t.tokens.size(), TokenType::kUnused);
   for (const auto& [token, id] : t.json.at("model").at("vocab").items()) {
-    place(t, vocab_size, token, id, kNormal);
+    place(t, vocab_size, token, id, TokenType::kNormal);
   }
   for (const Tree& token : t.json.value("added_tokens", Tree::array())) {
     const std::string content = token.value("content", "");
@@ -125,7 +134,7 @@ void read_vocabulary(Tokenizer& t, int64_t vocab_size) {
       }
     }
     place(t, vocab_size, content, token.value("id", Tree()),
-          token.value("special", false) ? kControl : kUserDefined);
+          token.value("special", false) ? TokenType::kControl : TokenType::kUserDefined);
     t.added[content] = token.at("id");
   }
 }
@@ -163,19 +172,19 @@ void add_sentencepiece(const Tokenizer& t, GgufKeys& keys) {
   for (int byte = 0; byte < 256; ++byte) {
     const auto id = t.id_of(byte_token(byte));
     if (!id) refuse(t.path, "byte_fallback without a token for each byte", byte_token(byte));
-    types[static_cast<size_t>(*id)] = kByte;
+    types[static_cast<size_t>(*id)] = TokenType::kByte;
   }
   const std::string unknown = t.json.at("model").value("unk_token", Tree()).is_string()
                                   ? t.json.at("model").at("unk_token").get<std::string>()
                                   : "";
-  if (const auto id = t.id_of(unknown)) types[static_cast<size_t>(*id)] = kUnknown;
+  if (const auto id = t.id_of(unknown)) types[static_cast<size_t>(*id)] = TokenType::kUnknown;
   std::vector<std::string> pieces;
   for (size_t i = 0; i < types.size(); ++i)
-    if (types[i] == kNormal) pieces.push_back(t.tokens[i]);
+    if (types[i] == TokenType::kNormal) pieces.push_back(t.tokens[i]);
   // Special tokens are cut out of the text before: merges with one never happen.
   const auto is_special = [&](const std::string& token) {
     const auto id = t.id_of(token);
-    return id && types[static_cast<size_t>(*id)] != kNormal;
+    return id && types[static_cast<size_t>(*id)] != TokenType::kNormal;
   };
   Merges merges = read_merges(t);
   std::erase_if(merges, [&](const auto& merge) {
@@ -186,7 +195,7 @@ void add_sentencepiece(const Tokenizer& t, GgufKeys& keys) {
   if (!found.problem.empty()) refuse(t.path, "the merges are no SentencePiece's", found.problem);
   std::vector<double> scores(types.size(), 0);
   for (size_t i = 0, piece = 0; i < types.size(); ++i)
-    if (types[i] == kNormal) scores[i] = found.scores[piece++];
+    if (types[i] == TokenType::kNormal) scores[i] = found.scores[piece++];
   keys.add_text("tokenizer.ggml.model", "llama");
   keys.add_text("tokenizer.ggml.pre", "default");
   keys.add_texts("tokenizer.ggml.tokens", t.tokens);
@@ -294,7 +303,7 @@ std::map<std::string, std::string> read_chat_templates(const fs::path& folder, c
   if (fs::exists(folder / "chat_template.jinja")) {
     templates[""] = core::read_file(folder / "chat_template.jinja");
   }
-  const fs::path more = folder / "additional_chat_templates";
+  const fs::path more = folder / kTemplatesFolder;
   if (fs::is_directory(more)) {
     for (const auto& entry : fs::directory_iterator(more)) {
       if (entry.path().extension() != ".jinja") continue;
@@ -331,15 +340,9 @@ Tokenizer read_tokenizer(const fs::path& folder, int64_t vocab_size,
   check_model(t);
   if (t.json.at("model").value("byte_fallback", false)) {
     read_space_rule(t, notes);
-    read_vocabulary(t, vocab_size);
-    return t;
-  }
-  check_normalizer(t, notes);
-  const Json pre = t.json.value("pre_tokenizer", Tree());
-  t.pre = match_pre_tokenizer(pre, t.json.at("model").value("ignore_merges", false));
-  if (t.pre == nullptr) {
-    refuse(t.path, "llama.cpp knows no pre-tokenizer like this one", pre.dump().substr(0, 300),
-           "the one of " + known_pre_tokenizers());
+  } else {
+    check_normalizer(t, notes);
+    read_pre_tokenizer(t);
   }
   read_vocabulary(t, vocab_size);
   return t;

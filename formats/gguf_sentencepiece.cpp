@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <set>
+#include <functional>
+#include <tuple>
 #include <unordered_map>
 
 #include "core/text.h"
@@ -19,10 +20,8 @@ struct Pair {
   double score = 0;
 };
 
-bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
-
 size_t num_characters(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), begins_character));
+  return static_cast<size_t>(std::ranges::count_if(text, std::not_fn(core::continues_character)));
 }
 
 // The ways to cut `text` into two tokens.
@@ -31,7 +30,7 @@ std::vector<Pair> pairs_of(const std::string& text, const Ids& ids) {
   const size_t num_chars = num_characters(text);
   size_t chars = 1;
   for (size_t at = 1; at < text.size(); ++at) {
-    if (!begins_character(text[at])) continue;
+    if (core::continues_character(text[at])) continue;
     const auto left = ids.find(text.substr(0, at)), right = ids.find(text.substr(at));
     if (left != ids.end() && right != ids.end())
       pairs.push_back({left->second, right->second, chars, num_chars - chars});
@@ -129,9 +128,9 @@ ScoresOfMerges scores_of_merges(const std::vector<std::string>& tokens,
     // Joins whose merges lie between each other's have one score.
     for (size_t at = begin; at == begin || at < end; ++at)
       end = std::max(end, uses[joins[at]].last + 1);
+    const bool is_alone = uses[joins[begin]].count == end - begin;
     for (size_t at = begin; at < end; ++at) {
       result.scores[joins[at]] = score;
-      const bool is_alone = uses[joins[begin]].count == end - begin;
       if (at > begin && !is_alone && lengths_of(merges[at]) > lengths_of(merges[at - 1])) {
         return {{}, "merges to " + tokens[joins[at]] + " stand in two places of the list"};
       }

@@ -11,6 +11,8 @@
 #include "formats/gguf_config.h"
 #include "formats/gguf_pre_tokenizer.h"
 #include "formats/gguf_sentencepiece.h"
+#include "formats/gguf_token_type.h"
+#include "formats/model_folder.h"
 
 namespace hone::formats {
 namespace {
@@ -18,15 +20,6 @@ namespace {
 using core::ErrorKind;
 using core::fail;
 using core::Json;
-
-enum TokenType : int64_t {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6
-};
 
 [[noreturn]] void bad(const GgufFile& file, std::string what, std::string got = "",
                       std::string expected = "") {
@@ -87,13 +80,13 @@ Vocabulary read_vocabulary(const GgufFile& file, int64_t vocab_size) {
     bad(file, "there are more tokens than rows of token_embd.weight",
         std::to_string(v.tokens.size()), "at most " + std::to_string(vocab_size));
   }
-  if (v.types.empty()) v.types.assign(v.tokens.size(), kNormal);
+  if (v.types.empty()) v.types.assign(v.tokens.size(), TokenType::kNormal);
   if (v.types.size() != v.tokens.size()) {
     bad(file, "metadata \"tokenizer.ggml.token_type\" has another length than the tokens",
         std::to_string(v.types.size()), std::to_string(v.tokens.size()));
   }
   // Rows of the embedding without a token, which converters name so.
-  while (v.tokens.size() > 1 && v.types.back() == kUnused &&
+  while (v.tokens.size() > 1 && v.types.back() == TokenType::kUnused &&
          v.tokens.back() == "[PAD" + std::to_string(v.tokens.size() - 1) + "]") {
     v.tokens.pop_back();
     v.types.pop_back();
@@ -106,10 +99,12 @@ Vocabulary read_vocabulary(const GgufFile& file, int64_t vocab_size) {
   }
   if (is_sentencepiece(file)) {
     v.default_ids = {{"unknown_token_id", 0}, {"bos_token_id", 1}, {"eos_token_id", 2}};
-    std::replace(v.types.begin(), v.types.end(), int64_t{kUnknown}, int64_t{kControl});
+    std::replace(v.types.begin(), v.types.end(), int64_t{TokenType::kUnknown},
+                 int64_t{TokenType::kControl});
   }
   for (const char* key : {"bos_token_id", "eos_token_id", "eot_token_id"}) {
-    if (const std::string* token = v.special(file, key)) v.types[v.ids.at(*token)] = kControl;
+    if (const std::string* token = v.special(file, key))
+      v.types[v.ids.at(*token)] = TokenType::kControl;
   }
   return v;
 }
@@ -117,12 +112,12 @@ Vocabulary read_vocabulary(const GgufFile& file, int64_t vocab_size) {
 Json added_tokens_json(const Vocabulary& v) {
   Json added = Json::array();
   for (size_t i = 0; i < v.tokens.size(); ++i) {
-    if (v.types[i] != kControl && v.types[i] != kUserDefined) continue;
+    if (v.types[i] != TokenType::kControl && v.types[i] != TokenType::kUserDefined) continue;
     Json token;
     token["id"] = i;
     token["content"] = v.tokens[i];
     for (const char* flag : {"single_word", "lstrip", "rstrip", "normalized"}) token[flag] = false;
-    token["special"] = v.types[i] == kControl;
+    token["special"] = v.types[i] == TokenType::kControl;
     added.push_back(token);
   }
   return added;
@@ -159,7 +154,7 @@ Json merges_of_scores_json(const GgufFile& file, const Vocabulary& v) {
   std::vector<ScoredToken> pieces;
   for (size_t i = 0; i < v.tokens.size(); ++i) {
     if (!std::isfinite(scores[i])) bad(file, "the score of a token is not finite", v.tokens[i]);
-    if (v.types[i] == kNormal) pieces.push_back({v.tokens[i], scores[i]});
+    if (v.types[i] == TokenType::kNormal) pieces.push_back({v.tokens[i], scores[i]});
   }
   Json merges = Json::array();
   for (const auto& [left, right] : merges_of_scores(pieces))
@@ -187,7 +182,7 @@ TokenizerParts sentencepiece_parts(const GgufFile& file, const Vocabulary& v) {
   const bool prefix = file.get_bool("tokenizer.ggml.add_space_prefix").value_or(true);
   for (int byte = 0; byte < 256; ++byte) {
     const auto found = v.ids.find(byte_token(byte));
-    if (found == v.ids.end() || v.types[found->second] != kByte)
+    if (found == v.ids.end() || v.types[found->second] != TokenType::kByte)
       bad(file, "the vocabulary has no token for a byte", byte_token(byte));
   }
   return {.normalizer = sentencepiece_normalizer_json(prefix),
@@ -287,7 +282,8 @@ std::map<std::string, std::string> gguf_tokenizer_files(const GgufFile& file, in
   for (const auto& [key, value] : file.metadata()) {
     const auto* text = std::get_if<std::string>(&value.value);
     if (!key.starts_with(prefix) || text == nullptr) continue;
-    const std::string name = "additional_chat_templates/" + key.substr(prefix.size()) + ".jinja";
+    const std::string name =
+        std::string(kTemplatesFolder) + "/" + key.substr(prefix.size()) + ".jinja";
     if (!core::is_safe_relative_path(name)) bad(file, "a chat template has an unsafe name", key);
     files[name] = *text;
   }

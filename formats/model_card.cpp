@@ -120,9 +120,7 @@ std::string samples_part(const ModelCard& card) {
   constexpr size_t kMaxBytes = 2000;
   const auto cell = [&](const std::string& text) {
     size_t size = std::min(text.size(), kMaxBytes);
-    while (size < text.size() && size > 0 &&
-           (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80)
-      --size;
+    while (size < text.size() && size > 0 && core::continues_character(text[size])) --size;
     return escape_markdown(text.substr(0, size)) + (size < text.size() ? " …" : "");
   };
   std::string text =

@@ -4,12 +4,9 @@
 
 namespace hone::recipes {
 
-std::string run_message(const Recipe& recipe) {
-  const std::filesystem::path base(recipe.model_name_or_path);
-  std::error_code error;
-  const bool is_folder = std::filesystem::is_directory(base, error);
-  const std::filesystem::path full = std::filesystem::weakly_canonical(base, error);
-  return "Fine-tune " + (is_folder && !error ? full.filename().string() : base.string());
+std::string run_message(const Recipe& recipe, const hub::ResolvedRepo& base) {
+  if (base.origin != hub::Origin::kFolder) return "Fine-tune " + recipe.model_name_or_path;
+  return "Fine-tune " + std::filesystem::weakly_canonical(base.folder).filename().string();
 }
 
 hub::PushResult publish_run(const Recipe& recipe, const std::filesystem::path& folder,

@@ -5,12 +5,13 @@
 #include <string>
 
 #include "hub/push.h"
+#include "hub/resolve.h"
 #include "recipes/recipe.h"
 
 namespace hone::recipes {
 
 // "Fine-tune BASE": of a base that is a folder only its name, where it lies is nobody's business.
-std::string run_message(const Recipe& recipe);
+std::string run_message(const Recipe& recipe, const hub::ResolvedRepo& base);
 
 // One push of `folder` by the recipe's hub keys; says in the log where it went. Throws what
 // hub::publish throws.

@@ -12,6 +12,10 @@ int64_t total(const std::vector<int64_t>& counts) {
   return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
+bool all_equal(const std::vector<int64_t>& counts) {
+  return std::all_of(counts.begin(), counts.end(), [&](int64_t c) { return c == counts[0]; });
+}
+
 int64_t part_offset(const Operation& operation, int rank) {
   const auto end = operation.counts.begin() + rank;
   return std::accumulate(operation.counts.begin(), end, int64_t{0}) *
@@ -26,7 +30,7 @@ std::string sizes(const Operation& operation) {
   std::string text = std::to_string(operation.count);
   if (!counts.empty()) {
     text = std::to_string(counts[0]);
-    if (std::all_of(counts.begin(), counts.end(), [&](int64_t c) { return c == counts[0]; })) {
+    if (all_equal(counts)) {
       text += " per rank";
     } else {
       for (size_t i = 1; i < counts.size(); ++i) text += "+" + std::to_string(counts[i]);

@@ -41,6 +41,7 @@ struct Operation {
 bool is_collective(OpKind kind);         // not kSend, kRecv
 std::string describe(const Operation&);  // "all_reduce sum of 12 float32"
 int64_t total(const std::vector<int64_t>& counts);
+bool all_equal(const std::vector<int64_t>& counts);
 // Bytes before part `rank` of a buffer made of parts of `counts` elements.
 int64_t part_offset(const Operation& operation, int rank);
 

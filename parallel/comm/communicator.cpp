@@ -74,11 +74,16 @@ void check_overlap(const Operation& operation, int rank, int size) {
     case OpKind::kAllToAll:
       in = out = in * size;
       break;
-    default:
-      if (operation.kind == OpKind::kSend || operation.kind == OpKind::kBroadcast) out = 0;
-      if (operation.kind != OpKind::kSend) in = 0;
-      if (operation.kind == OpKind::kBroadcast) out = operation.count * element;
-      if (operation.kind == OpKind::kBarrier) out = 0;
+    case OpKind::kSend:
+      out = 0;
+      break;
+    case OpKind::kRecv:
+    case OpKind::kBroadcast:
+      in = 0;
+      break;
+    case OpKind::kBarrier:
+      in = out = 0;
+      break;
   }
   if ((in > 0 && input == nullptr) || (out > 0 && output == nullptr)) {
     refuse(operation, "a buffer is missing", "null", "memory");

@@ -1,7 +1,5 @@
 #include "parallel/comm/nccl_calls.h"
 
-#include <algorithm>
-
 namespace hone::parallel {
 namespace {
 
@@ -32,10 +30,6 @@ int nccl_op(ReduceOp op) {
 
 bool good(int code) { return code == kNcclSuccess || code == kNcclInProgress; }
 
-bool all_equal(const std::vector<int64_t>& counts) {
-  return std::all_of(counts.begin(), counts.end(), [&](int64_t c) { return c == counts[0]; });
-}
-
 }  // namespace
 
 void NcclCalls::settle(int code, const std::string& call) const {
@@ -49,6 +43,21 @@ void NcclCalls::group(const std::function<int()>& calls, const std::string& what
   const int end = world.api().group_end();
   world.check_nccl(code, what);
   settle(end, "ncclGroupEnd");
+}
+
+void NcclCalls::group_of_parts(const Operation& operation,
+                               const std::function<int(int rank, size_t count)>& call,
+                               const std::string& what) const {
+  group(
+      [&] {
+        int code = kNcclSuccess;
+        for (int r = 0; r < size && good(code); ++r) {
+          const auto part = static_cast<size_t>(operation.counts[static_cast<size_t>(r)]);
+          if (part > 0) code = call(r, part);
+        }
+        return code;
+      },
+      what);
 }
 
 void NcclCalls::post(const Operation& operation) const {
@@ -87,17 +96,12 @@ void NcclCalls::post_reduce_scatter(const Operation& operation) const {
                                              comm.stream),
                   "ncclReduceScatter");
   }
-  group(
-      [&] {
-        int code = kNcclSuccess;
-        for (int r = 0; r < size && good(code); ++r) {
-          const auto part = static_cast<size_t>(counts[static_cast<size_t>(r)]);
-          if (part == 0) continue;
-          code = world.api().reduce(operation.input + part_offset(operation, r),
-                                    r == rank ? operation.output : nullptr, part, type, op, r,
-                                    comm.handle, comm.stream);
-        }
-        return code;
+  group_of_parts(
+      operation,
+      [&](int r, size_t part) {
+        return world.api().reduce(operation.input + part_offset(operation, r),
+                                  r == rank ? operation.output : nullptr, part, type, op, r,
+                                  comm.handle, comm.stream);
       },
       "ncclReduce");
 }
@@ -112,17 +116,12 @@ void NcclCalls::post_all_gather(const Operation& operation) const {
                                type, comm.handle, comm.stream),
         "ncclAllGather");
   }
-  group(
-      [&] {
-        int code = kNcclSuccess;
-        for (int r = 0; r < size && good(code); ++r) {
-          const auto part = static_cast<size_t>(counts[static_cast<size_t>(r)]);
-          if (part == 0) continue;
-          std::byte* place = operation.output + part_offset(operation, r);
-          code = world.api().broadcast(r == rank ? operation.input : place, place, part, type, r,
-                                       comm.handle, comm.stream);
-        }
-        return code;
+  group_of_parts(
+      operation,
+      [&](int r, size_t part) {
+        std::byte* place = operation.output + part_offset(operation, r);
+        return world.api().broadcast(r == rank ? operation.input : place, place, part, type, r,
+                                     comm.handle, comm.stream);
       },
       "ncclBroadcast");
 }

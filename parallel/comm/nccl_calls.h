@@ -28,6 +28,10 @@ struct NcclCalls {
   void post_all_to_all(const Operation& operation) const;
   // `calls` returns the first code that is not good, or a good one.
   void group(const std::function<int()>& calls, const std::string& what) const;
+  // One `call` for each rank whose part has elements.
+  void group_of_parts(const Operation& operation,
+                      const std::function<int(int rank, size_t count)>& call,
+                      const std::string& what) const;
   void settle(int code, const std::string& call) const;
 };
 

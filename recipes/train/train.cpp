@@ -51,10 +51,11 @@ int64_t steps_of_epochs(const data::Loader& loader, double num_epochs) {
 }
 
 // hub_strategy: every_save.
-trainer::Publish publish_checkpoints(const Recipe& recipe) {
+trainer::Publish publish_checkpoints(const Recipe& recipe, const ResolvedInputs& inputs) {
   if (!recipe.hub.push || !recipe.hub.every_save) return {};
-  return [&recipe](const fs::path& checkpoint) {
-    publish_run(recipe, checkpoint, run_message(recipe) + ", " + checkpoint.filename().string());
+  return [&recipe, &inputs](const fs::path& checkpoint) {
+    publish_run(recipe, checkpoint,
+                run_message(recipe, inputs.model) + ", " + checkpoint.filename().string());
   };
 }
 
@@ -108,7 +109,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile) {
        .tokenizer = &tokenizer,
        .sample_prompts = sample_prompts(recipe, data, tokenizer),
        .eos_token_ids = trainer::end_token_ids(model, inputs.model.folder, tokenizer),
-       .publish = publish_checkpoints(recipe),
+       .publish = publish_checkpoints(recipe, inputs),
        .trace = profile.trace(),
        .on_moment = [&](trainer::RunMoment moment) { reports.update(moment); }},
       recipe.train);
@@ -127,8 +128,9 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile) {
   spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
   reports.write_html();
   if (recipe.hub.push) {
-    profile.timed("push",
-                  [&] { publish_run(recipe, recipe.train.output_dir, run_message(recipe)); });
+    profile.timed("push", [&] {
+      publish_run(recipe, recipe.train.output_dir, run_message(recipe, inputs.model));
+    });
   }
   return 0;
 }

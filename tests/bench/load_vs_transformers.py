@@ -51,7 +51,6 @@ CASES = (("frozen, float32", "float32", "float32", []), ("frozen, bfloat16", "bf
 
 
 def run(command, environment):
-    populate_free_memory()
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{command[0]}: exit {done.returncode}\n{done.stderr[-3000:]}")
@@ -76,7 +75,9 @@ def main():
             run([sys.executable, "-c", MAKE, folder, file_dtype, options.layers], environment)
         pairs = []
         for _ in range(options.rounds + 1):
+            populate_free_memory()
             a = json.loads(run([options.bench.resolve(), folder, dtype, *extra], environment)[-1])
+            populate_free_memory()
             b = json.loads(run([sys.executable, "-c", LOAD, folder, dtype], environment)[-1])
             if abs(a["sum"] - b["sum"]) > 1e-6 * max(1, abs(b["sum"])):
                 sys.exit(f"the loaded weights differ: {a} {b}")

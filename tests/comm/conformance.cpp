@@ -73,67 +73,66 @@ void large_buffers_are_reduced_gathered_and_sent(Communicator& comm) {
   expect(all[kHuge - 1] == static_cast<float>(before), "a message of 12 MB");
 }
 
-void reduce_scatter_gives_each_its_part(Communicator& comm) {
-  const auto rank = static_cast<size_t>(comm.rank());
+// Parts of one size, and of different ones, of every type.
+template <typename Check>
+void for_parts(const Communicator& comm, const Check& check) {
   for (const DType dtype : kDTypes) {
     for (const int64_t base : {0, 1, 77, 3001}) {
-      for (const bool equal : {true, false}) {
-        const auto counts = equal ? std::vector<int64_t>(static_cast<size_t>(comm.size()), base)
-                                  : ragged(comm.size(), base);
-        const int64_t all = total(counts);
-        const Operation parts{.dtype = dtype, .counts = counts};
-        const auto begin = static_cast<size_t>(part_offset(parts, comm.rank()));
-        const size_t bytes = static_cast<size_t>(counts[rank]) * dtype_size(dtype);
-        const Buffer mine = values(dtype, all, comm.rank());
-        const Buffer want = part(reduced(dtype, ReduceOp::kSum, all, comm.size()), begin, bytes);
-        Buffer out(bytes);
-        comm.reduce_scatter(mine.data(), out.data(), counts, dtype);
-        same(out, want, "reduce_scatter", dtype, all);
-        if (has_ordered(comm)) {
-          comm.reduce_scatter_ordered(mine.data(), out.data(), counts, dtype);
-          same(out, want, "reduce_scatter_ordered", dtype, all);
-        }
-        Buffer in_place = mine;
-        comm.reduce_scatter(in_place.data(), in_place.data() + begin, counts, dtype);
-        same(part(in_place, begin, bytes), want, "reduce_scatter in place", dtype, all);
-        if (equal) {
-          comm.reduce_scatter(mine.data(), out.data(), base, dtype);
-          same(out, want, "reduce_scatter of equal parts", dtype, all);
-        }
-      }
+      check(dtype, base, std::vector<int64_t>(static_cast<size_t>(comm.size()), base), true);
+      check(dtype, base, ragged(comm.size(), base), false);
     }
   }
 }
 
+void reduce_scatter_gives_each_its_part(Communicator& comm) {
+  const auto rank = static_cast<size_t>(comm.rank());
+  for_parts(comm, [&](DType dtype, int64_t base, const std::vector<int64_t>& counts, bool equal) {
+    const int64_t all = total(counts);
+    const Operation parts{.dtype = dtype, .counts = counts};
+    const auto begin = static_cast<size_t>(part_offset(parts, comm.rank()));
+    const size_t bytes = static_cast<size_t>(counts[rank]) * dtype_size(dtype);
+    const Buffer mine = values(dtype, all, comm.rank());
+    const Buffer want = part(reduced(dtype, ReduceOp::kSum, all, comm.size()), begin, bytes);
+    Buffer out(bytes);
+    comm.reduce_scatter(mine.data(), out.data(), counts, dtype);
+    same(out, want, "reduce_scatter", dtype, all);
+    if (has_ordered(comm)) {
+      comm.reduce_scatter_ordered(mine.data(), out.data(), counts, dtype);
+      same(out, want, "reduce_scatter_ordered", dtype, all);
+    }
+    Buffer in_place = mine;
+    comm.reduce_scatter(in_place.data(), in_place.data() + begin, counts, dtype);
+    same(part(in_place, begin, bytes), want, "reduce_scatter in place", dtype, all);
+    if (equal) {
+      comm.reduce_scatter(mine.data(), out.data(), base, dtype);
+      same(out, want, "reduce_scatter of equal parts", dtype, all);
+    }
+  });
+}
+
 void all_gather_puts_the_parts_in_order(Communicator& comm) {
   const auto rank = static_cast<size_t>(comm.rank());
-  for (const DType dtype : kDTypes) {
-    for (const int64_t base : {0, 1, 77, 3001}) {
-      for (const bool equal : {true, false}) {
-        const auto counts = equal ? std::vector<int64_t>(static_cast<size_t>(comm.size()), base)
-                                  : ragged(comm.size(), base);
-        Buffer want;
-        for (int r = 0; r < comm.size(); ++r) {
-          const Buffer theirs = values(dtype, counts[static_cast<size_t>(r)], r);
-          want.insert(want.end(), theirs.begin(), theirs.end());
-        }
-        const Buffer mine = values(dtype, counts[rank], comm.rank());
-        Buffer out(want.size());
-        comm.all_gather(mine.data(), out.data(), counts, dtype);
-        same(out, want, "all_gather", dtype, base);
-        Buffer in_place(want.size());
-        const Operation parts{.dtype = dtype, .counts = counts};
-        std::byte* place = in_place.data() + part_offset(parts, comm.rank());
-        if (!mine.empty()) std::memcpy(place, mine.data(), mine.size());
-        comm.all_gather(place, in_place.data(), counts, dtype);
-        same(in_place, want, "all_gather in place", dtype, base);
-        if (equal) {
-          comm.all_gather(mine.data(), out.data(), base, dtype);
-          same(out, want, "all_gather of equal parts", dtype, base);
-        }
-      }
+  for_parts(comm, [&](DType dtype, int64_t base, const std::vector<int64_t>& counts, bool equal) {
+    Buffer want;
+    for (int r = 0; r < comm.size(); ++r) {
+      const Buffer theirs = values(dtype, counts[static_cast<size_t>(r)], r);
+      want.insert(want.end(), theirs.begin(), theirs.end());
     }
-  }
+    const Buffer mine = values(dtype, counts[rank], comm.rank());
+    Buffer out(want.size());
+    comm.all_gather(mine.data(), out.data(), counts, dtype);
+    same(out, want, "all_gather", dtype, base);
+    Buffer in_place(want.size());
+    const Operation parts{.dtype = dtype, .counts = counts};
+    std::byte* place = in_place.data() + part_offset(parts, comm.rank());
+    if (!mine.empty()) std::memcpy(place, mine.data(), mine.size());
+    comm.all_gather(place, in_place.data(), counts, dtype);
+    same(in_place, want, "all_gather in place", dtype, base);
+    if (equal) {
+      comm.all_gather(mine.data(), out.data(), base, dtype);
+      same(out, want, "all_gather of equal parts", dtype, base);
+    }
+  });
 }
 
 void broadcast_and_all_to_all_move_what_they_should(Communicator& comm) {

@@ -1,11 +1,10 @@
 #include "tests/fuzz/target.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <fstream>
 #include <stdexcept>
 
+#include "core/temporary_folder.h"
 #include "core/text.h"
 
 namespace hone::fuzz {
@@ -27,24 +26,6 @@ void check_message(const std::string& message) {
           "an error message with control characters: " + core::excerpt(message, 400));
 }
 
-class Scratch {
- public:
-  Scratch() {
-    const fs::path root = fs::exists("/dev/shm") ? "/dev/shm" : fs::temp_directory_path();
-    std::string name = (root / "hone-fuzz-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp " + name);
-    path_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 }  // namespace
 
 void require(bool holds, const std::string& what) {
@@ -63,7 +44,8 @@ bool accepts(const std::function<void()>& read, std::initializer_list<core::Erro
 }
 
 const fs::path& scratch_folder() {
-  static const Scratch scratch;
+  static const core::TemporaryFolder scratch(
+      fs::exists("/dev/shm") ? "/dev/shm" : fs::temp_directory_path(), "hone-fuzz-");
   return scratch.path();
 }
 

@@ -3,7 +3,6 @@
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -17,6 +16,7 @@
 #include "data/loader.h"
 #include "formats/safetensors.h"
 #include "models/load.h"
+#include "tests/core/temp_folder.h"
 #include "tests/support/model_failure.h"
 #include "tests/support/paths.h"
 
@@ -28,24 +28,7 @@ inline fs::path golden(const std::string& name) {
   return fs::path(test::kSourceDir) / "tests" / "golden" / name;
 }
 
-class TempFolder {
- public:
-  TempFolder() {
-    std::string name = (fs::temp_directory_path() / "hone-trainer-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  ~TempFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
+using core::TempFolder;
 
 inline std::string slurp(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
