@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/write_file.h"
 
 namespace hone::core {
 namespace fs = std::filesystem;
@@ -35,20 +36,6 @@ fs::path temporary_name(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
   return path.parent_path() / ("." + path.filename().string() + "." + std::to_string(::getpid()) +
                                "." + std::to_string(counter++) + ".tmp");
-}
-
-void write_fully(int descriptor, const char* data, size_t size, off_t offset,
-                 const fs::path& path) {
-  while (size > 0) {
-    const ssize_t n = ::pwrite(descriptor, data, size, offset);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      fail_errno("can't write", path, errno);
-    }
-    data += n;
-    offset += n;
-    size -= static_cast<size_t>(n);
-  }
 }
 
 int open_for_writing(const fs::path& path) {
@@ -231,8 +218,7 @@ PendingFile::~PendingFile() {
 }
 
 void PendingFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
-  write_fully(descriptor_, reinterpret_cast<const char*>(bytes.data()), bytes.size(),
-              static_cast<off_t>(offset), final_path_);
+  write_fully(descriptor_, offset, bytes, final_path_);
 }
 
 void PendingFile::commit() {

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "formats/safetensors_header.h"
+#include "formats/tensor_parts.h"
 
 namespace hone::formats {
 namespace {
@@ -95,7 +96,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   SafetensorsHeader header = parse_safetensors_header(json, text.size(), path);
   file.metadata_ = std::move(header.metadata);
   file.tensors_ = std::move(header.tensors);
-  for (size_t i = 0; i < file.tensors_.size(); ++i) file.index_[file.tensors_[i].name] = i;
+  file.index_ = index_by_name(file.tensors_);
   return file;
 }
 
@@ -149,9 +150,9 @@ SafetensorsPlan plan_safetensors(const std::vector<TensorSpec>& tensors, const M
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, SafetensorsPlan plan)
     : path_(path),
       plan_(std::move(plan)),
+      index_(index_by_name(plan_.tensors)),
       file_(path, plan_.file_bytes),
       bytes_written_(std::make_unique<std::atomic<uint64_t>>(0)) {
-  for (size_t i = 0; i < plan_.tensors.size(); ++i) index_[plan_.tensors[i].name] = i;
   file_.write_at(0, std::as_bytes(std::span(plan_.header)));
 }
 
@@ -172,20 +173,9 @@ void SafetensorsWriter::write(std::string_view name, std::span<const std::byte> 
 
 void SafetensorsWriter::write_part(std::string_view name, uint64_t offset,
                                    std::span<const std::byte> bytes) {
-  const auto found = index_.find(std::string(name));
-  if (found == index_.end()) {
-    fail(ErrorKind::kInternal, {.what = "tensor is not in the file's plan",
-                                .where = path_.string() + ": " + std::string(name)});
-  }
-  const TensorEntry& t = plan_.tensors[found->second];
-  if (offset > t.num_bytes() || bytes.size() > t.num_bytes() - offset) {
-    fail(ErrorKind::kInternal,
-         {.what = "part is outside its tensor",
-          .where = path_.string() + ": " + t.name,
-          .got = std::to_string(bytes.size()) + " bytes at " + std::to_string(offset),
-          .expected = "inside " + std::to_string(t.num_bytes())});
-  }
-  file_.write_at(t.begin + offset, bytes);
+  const uint64_t place =
+      place_of_part(plan_.tensors, index_, std::string(name), offset, bytes.size(), path_);
+  file_.write_at(place, bytes);
   *bytes_written_ += bytes.size();
 }
 
