@@ -1,6 +1,9 @@
 #include "trainer/manifest.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <span>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -17,15 +20,66 @@ using core::Json;
 constexpr const char* kFormatName = "hone-checkpoint";
 constexpr int kFormatVersion = 1;
 
-std::vector<std::string> chunk_hashes(const fs::path& path, uint64_t& num_bytes) {
-  const core::MappedFile file(path);
-  const std::string_view text = file.text();
-  num_bytes = text.size();
-  std::vector<std::string> hashes;
-  for (uint64_t offset = 0; offset < text.size(); offset += kManifestChunkBytes) {
-    hashes.push_back(core::sha256_hex(text.substr(offset, kManifestChunkBytes)));
+constexpr size_t kReadBytes = size_t{1} << 20;
+
+uint64_t num_chunks(uint64_t num_bytes, uint64_t chunk_bytes) {
+  return (num_bytes + chunk_bytes - 1) / chunk_bytes;
+}
+
+// Chunk `index` of files[file], of `num_bytes` bytes from `begin` on.
+struct Chunk {
+  size_t file = 0;
+  size_t index = 0;
+  uint64_t begin = 0, num_bytes = 0;
+};
+
+// The chunks of one part, in order.
+std::vector<Chunk> chunks_of_part(const std::vector<ManifestFile>& files, int64_t part,
+                                  int64_t num_parts, uint64_t chunk_bytes) {
+  if (part < 0 || part >= num_parts) {
+    fail(ErrorKind::kInternal, {.what = "no such part of the hashes",
+                                .got = std::to_string(part),
+                                .expected = "below " + std::to_string(num_parts)});
   }
-  return hashes;
+  std::vector<Chunk> chunks;
+  int64_t number = 0;
+  for (size_t file = 0; file < files.size(); ++file) {
+    const uint64_t size = files[file].num_bytes;
+    for (uint64_t begin = 0; begin < size; begin += chunk_bytes, ++number) {
+      if (number % num_parts != part) continue;
+      chunks.push_back({file, static_cast<size_t>(begin / chunk_bytes), begin,
+                        std::min(chunk_bytes, size - begin)});
+    }
+  }
+  return chunks;
+}
+
+std::string hash_of(const core::ReadFile& file, const Chunk& chunk, std::span<std::byte> buffer) {
+  core::Sha256 sha;
+  for (uint64_t done = 0; done < chunk.num_bytes;) {
+    const auto piece = buffer.first(std::min<uint64_t>(buffer.size(), chunk.num_bytes - done));
+    file.read_at(chunk.begin + done, piece);
+    sha.update({reinterpret_cast<const char*>(piece.data()), piece.size()});
+    done += piece.size();
+  }
+  return sha.hex();
+}
+
+// Calls `with` with each of the chunks and its hash. Reads with a buffer of its own: what is hashed
+// takes no memory of this process, however large the files are.
+void hash_chunks(const fs::path& folder, const std::vector<ManifestFile>& files,
+                 const std::vector<Chunk>& chunks,
+                 const std::function<void(const Chunk&, std::string)>& with) {
+  std::vector<std::byte> buffer(kReadBytes);
+  core::ReadFile open_file;
+  size_t open_number = files.size();
+  for (const Chunk& chunk : chunks) {
+    if (chunk.file != open_number) {
+      open_file = core::ReadFile(folder / files[chunk.file].path);
+      open_number = chunk.file;
+    }
+    with(chunk, hash_of(open_file, chunk, buffer));
+  }
 }
 
 [[noreturn]] void fail_format(const fs::path& path, const std::string& what) {
@@ -39,43 +93,71 @@ ManifestFile parse_file(const Json& json, const fs::path& where) {
   file.chunk_sha256 = json.at("sha256").get<std::vector<std::string>>();
   if (!core::is_safe_relative_path(file.path))
     fail_format(where, "unsafe path '" + file.path + "'");
-  const uint64_t num_chunks = (file.num_bytes + kManifestChunkBytes - 1) / kManifestChunkBytes;
-  if (file.chunk_sha256.size() != num_chunks)
+  if (file.chunk_sha256.size() != num_chunks(file.num_bytes, kManifestChunkBytes))
     fail_format(where, "wrong number of hashes for " + file.path);
   return file;
 }
 
-void verify_file(const fs::path& folder, const ManifestFile& expected) {
-  const fs::path path = folder / expected.path;
+void verify_size(const fs::path& path, uint64_t expected) {
   if (!fs::is_regular_file(path)) fail_format(path, "file is missing");
   const uint64_t size = fs::file_size(path);
-  if (size != expected.num_bytes) {
-    fail(ErrorKind::kBadInput, {.what = "wrong size",
-                                .where = path,
-                                .got = std::to_string(size) + " bytes",
-                                .expected = std::to_string(expected.num_bytes)});
-  }
-  uint64_t num_bytes = 0;
-  const auto hashes = chunk_hashes(path, num_bytes);
-  const auto bad = std::ranges::mismatch(hashes, expected.chunk_sha256);
-  if (bad.in1 == hashes.end() && bad.in2 == expected.chunk_sha256.end()) return;
-  const uint64_t begin = static_cast<uint64_t>(bad.in1 - hashes.begin()) * kManifestChunkBytes;
-  fail_format(path, "content differs from the manifest in bytes " + std::to_string(begin) + " to " +
-                        std::to_string(std::min(begin + kManifestChunkBytes, num_bytes)));
+  if (size == expected) return;
+  fail(ErrorKind::kBadInput, {.what = "wrong size",
+                              .where = path,
+                              .got = std::to_string(size) + " bytes",
+                              .expected = std::to_string(expected)});
 }
 
 }  // namespace
 
-std::vector<ManifestFile> list_files(const fs::path& folder) {
+std::vector<ManifestFile> list_sizes(const fs::path& folder) {
   std::vector<ManifestFile> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
-    ManifestFile file{.path = entry.path().lexically_relative(folder).generic_string()};
-    if (file.path == kManifestName) continue;
-    file.chunk_sha256 = chunk_hashes(entry.path(), file.num_bytes);
-    files.push_back(std::move(file));
+  try {
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      if (!entry.is_regular_file()) continue;
+      ManifestFile file{.path = entry.path().lexically_relative(folder).generic_string(),
+                        .num_bytes = entry.file_size()};
+      if (file.path != kManifestName) files.push_back(std::move(file));
+    }
+  } catch (const fs::filesystem_error& error) {
+    core::fail_errno("can't list the files", folder, error.code().value());
   }
   std::ranges::sort(files, {}, &ManifestFile::path);
+  return files;
+}
+
+std::vector<std::string> hash_share(const fs::path& folder, const std::vector<ManifestFile>& files,
+                                    int64_t part, int64_t num_parts, uint64_t chunk_bytes) {
+  std::vector<std::string> hashes;
+  hash_chunks(folder, files, chunks_of_part(files, part, num_parts, chunk_bytes),
+              [&](const Chunk&, std::string hash) { hashes.push_back(std::move(hash)); });
+  return hashes;
+}
+
+void join_hashes(std::vector<ManifestFile>& files,
+                 const std::vector<std::vector<std::string>>& shares, uint64_t chunk_bytes) {
+  const auto num_parts = static_cast<int64_t>(shares.size());
+  for (ManifestFile& file : files) {
+    file.chunk_sha256.resize(num_chunks(file.num_bytes, chunk_bytes));
+  }
+  for (int64_t part = 0; part < std::max<int64_t>(num_parts, 1); ++part) {
+    const std::vector<Chunk> chunks = chunks_of_part(files, part, num_parts, chunk_bytes);
+    const std::vector<std::string>& share = shares[static_cast<size_t>(part)];
+    if (share.size() != chunks.size()) {
+      fail(ErrorKind::kInternal, {.what = "wrong number of hashes in a share",
+                                  .where = "part " + std::to_string(part),
+                                  .got = std::to_string(share.size()),
+                                  .expected = std::to_string(chunks.size())});
+    }
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      files[chunks[i].file].chunk_sha256[chunks[i].index] = share[i];
+    }
+  }
+}
+
+std::vector<ManifestFile> list_files(const fs::path& folder, uint64_t chunk_bytes) {
+  std::vector<ManifestFile> files = list_sizes(folder);
+  join_hashes(files, {hash_share(folder, files, 0, 1, chunk_bytes)}, chunk_bytes);
   return files;
 }
 
@@ -117,8 +199,23 @@ Manifest read_manifest(const fs::path& folder) {
   }
 }
 
+void verify_share(const fs::path& folder, const Manifest& manifest, int64_t part, int64_t num_parts,
+                  uint64_t chunk_bytes) {
+  for (const ManifestFile& file : manifest.files) {
+    verify_size(folder / file.path, file.num_bytes);
+  }
+  hash_chunks(folder, manifest.files, chunks_of_part(manifest.files, part, num_parts, chunk_bytes),
+              [&](const Chunk& chunk, const std::string& hash) {
+                const ManifestFile& file = manifest.files[chunk.file];
+                if (hash == file.chunk_sha256.at(chunk.index)) return;
+                fail_format(folder / file.path, "content differs from the manifest in bytes " +
+                                                    std::to_string(chunk.begin) + " to " +
+                                                    std::to_string(chunk.begin + chunk.num_bytes));
+              });
+}
+
 void verify_files(const fs::path& folder, const Manifest& manifest) {
-  for (const ManifestFile& file : manifest.files) verify_file(folder, file);
+  verify_share(folder, manifest, 0, 1);
 }
 
 }  // namespace hone::trainer

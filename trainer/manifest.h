@@ -29,8 +29,27 @@ struct Manifest {
   std::vector<ManifestFile> files;  // by path
 };
 
+// Files under `folder` but the manifest itself, by path, with sizes and without hashes. Throws kIo,
+// kMissingInput.
+std::vector<ManifestFile> list_sizes(const std::filesystem::path& folder);
+
+// The work of hashing, split over processes that see the same folder: chunks are numbered through
+// all of `files` in their order, and process `part` of `num_parts` has those whose number is `part`
+// modulo `num_parts`. Returns the hashes of this part's chunks, in order. Throws kIo,
+// kMissingInput.
+std::vector<std::string> hash_share(const std::filesystem::path& folder,
+                                    const std::vector<ManifestFile>& files, int64_t part,
+                                    int64_t num_parts, uint64_t chunk_bytes = kManifestChunkBytes);
+
+// Puts the shares of all parts, by part, together into files[].chunk_sha256. Throws kInternal when
+// a share has another number of hashes than it must.
+void join_hashes(std::vector<ManifestFile>& files,
+                 const std::vector<std::vector<std::string>>& shares,
+                 uint64_t chunk_bytes = kManifestChunkBytes);
+
 // Sizes and hashes of every file under `folder` but the manifest itself. Throws kIo, kMissingInput.
-std::vector<ManifestFile> list_files(const std::filesystem::path& folder);
+std::vector<ManifestFile> list_files(const std::filesystem::path& folder,
+                                     uint64_t chunk_bytes = kManifestChunkBytes);
 
 // Atomic and durable.
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
@@ -39,9 +58,13 @@ void write_manifest(const std::filesystem::path& folder, const Manifest& manifes
 // manifest.
 Manifest read_manifest(const std::filesystem::path& folder);
 
-// Reads every listed file and compares sizes and hashes. Throws kBadInput naming the first file
-// that differs and how (missing, size, byte range of the chunk). Files the manifest does not list
-// are ignored.
+// Compares size and presence of every listed file, then the hashes of this part's chunks (as in
+// hash_share), one file after the other. Throws kBadInput naming the first file that differs and
+// how (missing, size, byte range of the chunk), kIo. Files the manifest does not list are ignored.
+void verify_share(const std::filesystem::path& folder, const Manifest& manifest, int64_t part,
+                  int64_t num_parts, uint64_t chunk_bytes = kManifestChunkBytes);
+
+// verify_share of everything.
 void verify_files(const std::filesystem::path& folder, const Manifest& manifest);
 
 }  // namespace hone::trainer
