@@ -1,7 +1,8 @@
 #include "parallel/layout.h"
 
 #include <array>
-#include <utility>
+#include <optional>
+#include <span>
 
 #include "core/error.h"
 
@@ -25,41 +26,75 @@ constexpr std::array<Axis, 5> kAxes{{{"pp", &Layout::pp},
                                      {"cp", &Layout::cp},
                                      {"tp", &Layout::tp}}};
 
-std::string sizes_text(const Layout& layout) {
+// What a recipe gives where the number of replicas is left to the number of ranks.
+constexpr std::array<Axis, 4> kAxesButReplicate{{{"dp_shard", &Layout::dp_shard},
+                                                 {"cp", &Layout::cp},
+                                                 {"tp", &Layout::tp},
+                                                 {"pp", &Layout::pp}}};
+
+std::string sizes_text(const Layout& layout, std::span<const Axis> axes) {
   std::string text;
-  for (const Axis& axis : kAxes) {
+  for (const Axis& axis : axes) {
     if (!text.empty()) text += " x ";
     text += std::string(axis.name) + " " + std::to_string(layout.*axis.size);
   }
   return text;
 }
 
-}  // namespace
+std::string ranks_text(int64_t num_ranks) {
+  return std::to_string(num_ranks) + (num_ranks == 1 ? " rank" : " ranks");
+}
 
-std::vector<std::string> layout_problems(const Layout& layout, int64_t num_ranks,
-                                         int64_t num_stages) {
-  std::vector<std::string> problems;
+// nullopt, and what is wrong in `problems`, for sizes that are none or make too many ranks.
+std::optional<int64_t> product_of(const Layout& layout, std::span<const Axis> axes,
+                                  std::vector<std::string>& problems) {
   int64_t product = 1;
-  bool product_known = true;
-  for (const Axis& axis : kAxes) {
+  for (const Axis& axis : axes) {
     const int64_t size = layout.*axis.size;
     if (size < 1 || size > kMaxRanks) {
       problems.push_back(std::string(axis.name) + ": got " + std::to_string(size) +
                          ", expected 1 to " + std::to_string(kMaxRanks));
-      product_known = false;
-    } else if (product_known) {
-      product_known = product <= kMaxRanks / size;
-      if (product_known) {
-        product *= size;
-      } else {
-        problems.push_back(sizes_text(layout) + ": more than " + std::to_string(kMaxRanks) +
+    } else if (problems.empty()) {
+      if (product > kMaxRanks / size) {
+        problems.push_back(sizes_text(layout, axes) + ": more than " + std::to_string(kMaxRanks) +
                            " ranks");
       }
+      product *= size;
     }
   }
-  if (product_known && product != num_ranks) {
-    problems.push_back(sizes_text(layout) + " needs " + std::to_string(product) +
-                       " ranks, the run has " + std::to_string(num_ranks));
+  if (!problems.empty()) return std::nullopt;
+  return product;
+}
+
+}  // namespace
+
+FilledLayout fill_dp_replicate(const Layout& layout, int64_t num_ranks) {
+  FilledLayout filled{.layout = layout, .problems = {}};
+  const auto product = product_of(layout, kAxesButReplicate, filled.problems);
+  if (!product) return filled;
+  if (num_ranks % *product != 0) {
+    filled.problems.push_back(sizes_text(layout, kAxesButReplicate) + " = " +
+                              std::to_string(*product) + " does not divide the run's " +
+                              ranks_text(num_ranks));
+    return filled;
+  }
+  filled.layout.dp_replicate = num_ranks / *product;
+  return filled;
+}
+
+std::vector<std::string> size_problems(const Layout& layout) {
+  std::vector<std::string> problems;
+  product_of(layout, kAxes, problems);
+  return problems;
+}
+
+std::vector<std::string> layout_problems(const Layout& layout, int64_t num_ranks,
+                                         int64_t num_stages) {
+  std::vector<std::string> problems;
+  const auto product = product_of(layout, kAxes, problems);
+  if (product && *product != num_ranks) {
+    problems.push_back(sizes_text(layout, kAxes) + " needs " + ranks_text(*product) +
+                       ", the run has " + std::to_string(num_ranks));
   }
   if (layout.pp > num_stages) {
     problems.push_back("pp: got " + std::to_string(layout.pp) + ", expected at most the model's " +
@@ -78,7 +113,9 @@ void validate_layout(const Layout& layout, int64_t num_ranks, int64_t num_stages
 
 std::vector<std::string> untrainable_axes(const Layout& layout) {
   std::vector<std::string> lines;
-  for (const Axis& axis : kAxes) {
+  constexpr std::array<Axis, 3> kUntrainable{
+      {{"cp", &Layout::cp}, {"tp", &Layout::tp}, {"pp", &Layout::pp}}};
+  for (const Axis& axis : kUntrainable) {
     if (layout.*axis.size != 1) {
       lines.push_back(std::string(axis.name) + ": got " + std::to_string(layout.*axis.size) +
                       ", this build trains with 1");

@@ -33,6 +33,18 @@ struct RankPosition {
   bool operator==(const RankPosition&) const = default;
 };
 
+// The layout with dp_replicate set to the ranks that its other sizes leave over: num_ranks /
+// (dp_shard x cp x tp x pp).
+struct FilledLayout {
+  Layout layout;  // as given where there are problems
+  std::vector<std::string>
+      problems;  // sizes that are none, or do not divide num_ranks; a line each
+};
+FilledLayout fill_dp_replicate(const Layout& layout, int64_t num_ranks);
+
+// Sizes that are not positive or too large for any run, alone or multiplied; one line each.
+std::vector<std::string> size_problems(const Layout& layout);
+
 // Everything wrong with the layout for this many ranks and stages (embedding, blocks, head), one
 // line each; empty when it is sound. Sizes are checked for being positive, for overflow, and for
 // their product being num_ranks.
@@ -42,7 +54,8 @@ std::vector<std::string> layout_problems(const Layout& layout, int64_t num_ranks
 // The same as one kBadRecipe error that lists all of them.
 void validate_layout(const Layout& layout, int64_t num_ranks, int64_t num_stages);
 
-// Which axes of a sound layout this build can't train with yet, one line each.
+// Which axes of a sound layout this build can't train with yet, one line each: cp, tp and pp other
+// than 1.
 std::vector<std::string> untrainable_axes(const Layout& layout);
 
 // Both need a sound layout; rank_position throws kInternal for a rank outside it.

@@ -206,64 +206,6 @@ void CheckContext::report(const std::string& path, const std::string& message) c
   problems.push_back({at.line, at.where, path + ": " + message});
 }
 
-BatchSizes resolve_batch_sizes(const CheckContext& context, int64_t data_parallel_size) {
-  BatchSizes sizes{.micro = context.at("micro_batch_size"),
-                   .accumulation = context.at("gradient_accumulation_steps")};
-  const int64_t ranks = data_parallel_size;
-  const bool has_micro = context.given("micro_batch_size"),
-             has_accumulation = context.given("gradient_accumulation_steps");
-  if (!context.given("global_batch_size") || context.at("global_batch_size").is_null()) {
-    sizes.global = sizes.micro * sizes.accumulation * ranks;
-    return sizes;
-  }
-  sizes.global = context.at("global_batch_size");
-  const int64_t known = (has_accumulation && !has_micro ? sizes.accumulation : sizes.micro) * ranks;
-  if (has_accumulation && has_micro) {
-    if (sizes.micro * sizes.accumulation * ranks != sizes.global) {
-      context.report(
-          "global_batch_size",
-          "got " + std::to_string(sizes.global) + ", expected micro_batch_size " +
-              std::to_string(sizes.micro) + " x gradient_accumulation_steps " +
-              std::to_string(sizes.accumulation) + " x " + std::to_string(ranks) +
-              " data-parallel ranks = " + std::to_string(sizes.micro * sizes.accumulation * ranks) +
-              " (leave one of the three out)");
-    }
-    return sizes;
-  }
-  if (sizes.global % known != 0) {
-    const bool by_micro = has_accumulation;
-    context.report(
-        "global_batch_size",
-        "got " + std::to_string(sizes.global) + ", expected a multiple of " +
-            (by_micro ? "gradient_accumulation_steps " + std::to_string(sizes.accumulation)
-                      : "micro_batch_size " + std::to_string(sizes.micro)) +
-            " x " + std::to_string(ranks) + " data-parallel ranks");
-    return sizes;
-  }
-  (has_accumulation ? sizes.micro : sizes.accumulation) = sizes.global / known;
-  return sizes;
-}
-
-parallel::Layout resolve_layout(const CheckContext& context, int64_t num_ranks) {
-  const parallel::Layout layout{.dp_replicate = context.at("dp_replicate_size"),
-                                .dp_shard = context.at("dp_shard_size"),
-                                .cp = context.at("context_parallel_size"),
-                                .tp = context.at("tensor_parallel_size"),
-                                .pp = context.at("pipeline_parallel_size")};
-  std::string first = "dp_replicate_size";
-  for (const char* key : {"pipeline_parallel_size", "tensor_parallel_size", "context_parallel_size",
-                          "dp_shard_size", "dp_replicate_size"}) {
-    if (context.given(key) && context.at(key) != 1) first = key;
-  }
-  // How many stages a model has is known only with the model.
-  constexpr int64_t kAnyNumberOfStages = int64_t{1} << 40;
-  for (const std::string& problem :
-       parallel::layout_problems(layout, num_ranks, kAnyNumberOfStages)) {
-    context.report(first, problem);
-  }
-  return layout;
-}
-
 void check_combinations(const CheckContext& context) {
   check_folder_or_id(context, "model_name_or_path", context.at("model_name_or_path"));
   check_folder_or_id(context, "tokenizer", context.at("tokenizer"));

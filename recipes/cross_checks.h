@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "recipes/check.h"
-#include "recipes/recipe.h"
 
 namespace hone::recipes {
 
@@ -20,14 +19,6 @@ struct CheckContext {
   bool given(const std::string& path) const { return checked.places.contains(path); }
   void report(const std::string& path, const std::string& message) const;
 };
-
-struct BatchSizes {
-  int64_t micro = 1, accumulation = 1, global = 1;
-};
-// Any two of the three keys give the third: global = micro x accumulation x data_parallel_size.
-BatchSizes resolve_batch_sizes(const CheckContext& context, int64_t data_parallel_size);
-
-parallel::Layout resolve_layout(const CheckContext& context, int64_t num_ranks);
 
 // Paths, ids and keys that exclude or need each other.
 void check_combinations(const CheckContext& context);

@@ -8,6 +8,7 @@
 #include "core/yaml.h"
 #include "data/row_format.h"
 #include "recipes/cross_checks.h"
+#include "recipes/rank_checks.h"
 
 namespace hone::recipes {
 namespace {
@@ -165,10 +166,22 @@ void read_data_options(const Json& v, Recipe& recipe) {
   recipe.eval_split = v.at("eval_split").is_null() ? 0 : v.at("eval_split").get<double>();
 }
 
+// The values as a recipe that reads back: a continued adapter's shape is its folder's.
+Json resolved_values(const Json& values) {
+  Json resolved = values;
+  Json& adapter = resolved["adapter"];
+  if (!adapter.is_object() || adapter.at("path").is_null()) return resolved;
+  for (auto& [key, value] : adapter.items()) {
+    if (key != "type" && key != "path") value = nullptr;
+  }
+  return resolved;
+}
+
 Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
   const Json& v = checked.values;
   Recipe recipe;
   recipe.path = path;
+  recipe.resolved = resolved_values(v);
   recipe.model_name_or_path = text_or_empty(v.at("model_name_or_path"));
   recipe.model_revision = v.at("model_revision");
   recipe.tokenizer = text_or_empty(v.at("tokenizer"));
@@ -194,6 +207,20 @@ Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
                 .is_private = v.at("hub_private_repo"),
                 .create_pr = v.at("hub_create_pr")};
   return recipe;
+}
+
+void take_plan(const RankPlan& plan, Recipe& recipe) {
+  recipe.layout = plan.layout;
+  recipe.parallel = plan.options;
+  recipe.loader.micro_batch_size = plan.batch.micro;
+  recipe.loader.gradient_accumulation_steps =
+      plan.batch.accumulation * plan.layout.data_parallel_size();
+  recipe.accumulation = plan.batch.accumulation;
+  recipe.global_batch_size = plan.batch.global;
+  recipe.resolved["dp_replicate_size"] = plan.layout.dp_replicate;
+  recipe.resolved["micro_batch_size"] = plan.batch.micro;
+  recipe.resolved["gradient_accumulation_steps"] = plan.batch.accumulation;
+  recipe.resolved["global_batch_size"] = plan.batch.global;
 }
 
 // "recipe.yaml:3: seed: got ...", "--set seed: got ...".
@@ -243,22 +270,14 @@ Recipe parse_recipe(const std::string& text, const std::string& path,
   if (checked.values.empty()) throw_problems(problems, path);
   const CheckContext context{checked, problems, notes};
   check_combinations(context);
-  const parallel::Layout layout = resolve_layout(context, options.num_ranks);
-  const BatchSizes sizes = resolve_batch_sizes(context, layout.data_parallel_size());
+  const auto plan = plan_ranks(context, options.num_ranks);
   const auto model_error = check_local_model(context);
   if (model_error && !problems.empty()) context.report("model_name_or_path", model_error->what());
   throw_problems(problems, path);
   if (model_error) throw *model_error;
 
   Recipe recipe = typed_recipe(checked, path);
-  recipe.layout = layout;
-  recipe.loader.micro_batch_size = sizes.micro;
-  recipe.loader.gradient_accumulation_steps = sizes.accumulation;
-  recipe.global_batch_size = sizes.global;
-  recipe.resolved = checked.values;
-  recipe.resolved["micro_batch_size"] = sizes.micro;
-  recipe.resolved["gradient_accumulation_steps"] = sizes.accumulation;
-  recipe.resolved["global_batch_size"] = sizes.global;
+  take_plan(plan.value(), recipe);
   recipe.notes = std::move(notes);
   return recipe;
 }

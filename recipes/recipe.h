@@ -33,6 +33,13 @@ struct ReportTargets {
 // What to do about evaluation rows that are also trained on.
 enum class ContaminationPolicy { kWarn, kError, kDrop, kOff };
 
+// How ranks work together.
+struct ParallelOptions {
+  int64_t shard_level = 3;  // arXiv:1910.02054: 1 optimizer states, 2 + gradients, 3 + parameters
+  std::string backend = "auto";  // "auto", "mpi", "nccl"
+  bool strict = false;           // the same bits on 1, 2, 4, ... data-parallel ranks
+};
+
 struct Recipe {
   std::string path;  // as the user gave it
   std::string model_name_or_path, model_revision;
@@ -45,20 +52,26 @@ struct Recipe {
   double eval_split = 0;  // 0: none; below 1 a fraction, else rows
   ContaminationPolicy eval_contamination = ContaminationPolicy::kWarn;
   data::DatasetOptions dataset_options;
-  data::LoaderOptions loader;  // micro_batch_size and gradient_accumulation_steps resolved
-  int64_t global_batch_size = 1;
-  double max_kl = 0;            // of the final model's proof; 0: by the type it is saved in
-  double num_train_epochs = 0;  // used when train.max_steps is 0
+  data::LoaderOptions loader;     // its gradient_accumulation_steps are those of all ranks
+  int64_t accumulation = 1;       // micro-batches of a step on a rank
+  int64_t global_batch_size = 1;  // rows of a step on all ranks
+  double max_kl = 0;              // of the final model's proof; 0: by the type it is saved in
+  double num_train_epochs = 0;    // used when train.max_steps is 0
   std::vector<std::string> sample_prompts;
   int64_t sample_eval_rows = 0;
   trainer::TrainOptions train;  // without identity and run_info
   parallel::Layout layout;
+  ParallelOptions parallel;
   HubTarget hub;
   ReportTargets reports;
   core::Json resolved;             // every key with its value, by its own name
   std::vector<std::string> notes;  // what a user should know, but is no error
   bool trains_adapter() const { return adapter.enabled() || !adapter_path.empty(); }
 };
+
+// As many ranks as the sizes of the recipe make, dp_replicate_size being 1 where it is not given:
+// for who reads a recipe and does not train.
+constexpr int64_t kAnyRanks = 0;
 
 struct RecipeOptions {
   std::vector<std::string> overrides;  // --set key=value

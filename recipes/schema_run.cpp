@@ -24,9 +24,10 @@ void add_batch_keys(std::vector<KeySpec>& t) {
                .section = section});
   t.push_back({.name = "global_batch_size",
                .type = kInteger,
-               .doc = "micro_batch_size x gradient_accumulation_steps x dp_replicate_size x "
-                      "dp_shard_size. Any two of "
-                      "the three batch keys give the third.",
+               .doc = "Rows (or packs) of one update: micro_batch_size x "
+                      "gradient_accumulation_steps x dp_replicate_size x dp_shard_size. Any two of "
+                      "the three batch keys give the third. Given with micro_batch_size, training "
+                      "is the same on any number of ranks.",
                .minimum = 1,
                .aliases = {"train_batch_size", "total_batch_size"},
                .section = section});
@@ -144,30 +145,59 @@ void add_optimizer_keys(std::vector<KeySpec>& t) {
        .section = section});
 }
 
-void add_parallel_keys(std::vector<KeySpec>& t) {
-  const std::string section = "Parallel layout";
-  const auto add = [&](const std::string& name, const std::string& doc,
-                       std::vector<std::string> aliases) {
+void add_layout_keys(std::vector<KeySpec>& t, const std::string& section) {
+  const auto add = [&](const std::string& name, const std::string& default_value,
+                       const std::string& doc, std::vector<std::string> aliases) {
     t.push_back({.name = name,
                  .type = kInteger,
-                 .default_value = "1",
+                 .default_value = default_value,
                  .doc = doc,
                  .minimum = 1,
                  .maximum = 1048576,
                  .aliases = std::move(aliases),
                  .section = section});
   };
-  add("dp_replicate_size",
-      "Groups of ranks that each hold the whole model. The five sizes multiply to the number of "
-      "ranks.",
+  add("dp_replicate_size", "",
+      "Groups of ranks that each hold the whole model. Not given: the ranks that the other sizes "
+      "leave over. The five sizes multiply to the number of ranks.",
       {"data_parallel_replicate_dim"});
-  add("dp_shard_size", "Ranks the parameters are sharded over.",
+  add("dp_shard_size", "1",
+      "Ranks that training state is sharded over; dp_shard_level says what of it.",
       {"data_parallel_shard_dim", "fsdp_size"});
-  add("context_parallel_size", "Ranks one sequence is split over.",
+  add("context_parallel_size", "1", "Ranks one sequence is split over.",
       {"cp_size", "context_parallel_dim"});
-  add("tensor_parallel_size", "Ranks one layer is split over.", {"tp_size", "tensor_parallel_dim"});
-  add("pipeline_parallel_size", "Ranks the layers are spread over.",
+  add("tensor_parallel_size", "1", "Ranks one layer is split over.",
+      {"tp_size", "tensor_parallel_dim"});
+  add("pipeline_parallel_size", "1", "Ranks the layers are spread over.",
       {"pp_size", "pipeline_parallel_dim"});
+}
+
+void add_parallel_keys(std::vector<KeySpec>& t) {
+  const std::string section = "Parallel layout";
+  add_layout_keys(t, section);
+  t.push_back({.name = "dp_shard_level",
+               .type = kInteger,
+               .default_value = "3",
+               .doc = "What the ranks of dp_shard_size share: 1 optimizer states, 2 gradients too, "
+                      "3 parameters too, gathered stage by stage (arXiv:1910.02054).",
+               .minimum = 1,
+               .maximum = 3,
+               .aliases = {"zero_stage"},
+               .section = section});
+  t.push_back({.name = "backend",
+               .type = kChoice,
+               .default_value = "auto",
+               .doc = "How ranks talk. `auto` is `nccl` between GPUs and `mpi` between CPUs.",
+               .choices = {"auto", "mpi", "nccl"},
+               .aliases = {"ddp_backend"},
+               .section = section});
+  t.push_back({.name = "strict",
+               .type = kBool,
+               .default_value = "false",
+               .doc = "The same bits on 1, 2, 4, ... data-parallel ranks, for the same "
+                      "global_batch_size and micro_batch_size: sums follow one fixed tree over the "
+                      "micro-batches.",
+               .section = section});
 }
 
 void add_output_keys(std::vector<KeySpec>& t) {

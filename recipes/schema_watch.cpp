@@ -42,10 +42,9 @@ void add_selection_keys(std::vector<KeySpec>& t) {
   const std::string section = "Best checkpoint and early stopping";
   t.push_back({.name = "metric_for_best_model",
                .type = kChoice,
-               .default_value = "eval_loss",
-               .doc =
-                   "What is compared between evaluations at eval_steps. Giving it, or one of the "
-                   "next two, keeps the best checkpoint whatever save_total_limit says.",
+               .doc = "What is compared between evaluations at eval_steps; eval_loss is all there "
+                      "is. Giving it, or one of the next two, keeps the best checkpoint whatever "
+                      "save_total_limit says.",
                .choices = {"eval_loss", "loss"},
                .section = section});
   t.push_back({.name = "load_best_model_at_end",

@@ -35,7 +35,8 @@ void show_part(const std::string& name, const data::TokenCache& cache,
 }
 
 int show(const ShowArguments& arguments) {
-  const Recipe recipe = load_recipe(arguments.recipe, {.overrides = arguments.overrides});
+  const Recipe recipe =
+      load_recipe(arguments.recipe, {.overrides = arguments.overrides, .num_ranks = kAnyRanks});
   const ResolvedInputs inputs = resolve_inputs(recipe);
   const data::Tokenizer tokenizer = data::Tokenizer::load(inputs.tokenizer_folder);
   const PreparedData data = prepare_data(recipe, tokenizer);

@@ -69,7 +69,8 @@ std::optional<trainer::ProofRows> rows_of_run(const fs::path& folder,
   if (!fs::exists(path)) return std::nullopt;
   try {
     const core::Json run = core::read_json_file(path);
-    const Recipe recipe = parse_recipe(dump_yaml(run.at("recipe")), path.string());
+    const Recipe recipe =
+        parse_recipe(dump_yaml(run.at("recipe")), path.string(), {.num_ranks = kAnyRanks});
     const PreparedData data = prepare_data(recipe, tokenizer);
     if (data.eval) return trainer::proof_rows(*data.eval, "held-out rows of the run");
     return trainer::proof_rows(data.train, "training rows of the run");

@@ -63,8 +63,42 @@ TEST(Layout, RankAndPositionAreInversesAndTensorIsFastest) {
   EXPECT_THROW(rank_position(layout, 96), core::Error);
 }
 
-TEST(Layout, EveryAxisButOneRankIsNamedAsUntrainable) {
-  EXPECT_EQ(untrainable_axes({.dp_replicate = 2, .pp = 4}).size(), 2u);
+TEST(Layout, OnlyContextTensorAndPipelineAxesAreNamedAsUntrainable) {
+  EXPECT_TRUE(untrainable_axes({.dp_replicate = 2, .dp_shard = 4}).empty());
+  EXPECT_EQ(untrainable_axes({.dp_replicate = 2, .cp = 2, .tp = 3, .pp = 4}),
+            (std::vector<std::string>{"cp: got 2, this build trains with 1",
+                                      "tp: got 3, this build trains with 1",
+                                      "pp: got 4, this build trains with 1"}));
+}
+
+TEST(Layout, ReplicasAreTheRanksTheOtherSizesLeaveOver) {
+  const Layout given{.dp_shard = 2, .cp = 3, .tp = 2, .pp = 2};
+  const FilledLayout filled = fill_dp_replicate(given, 120);
+  EXPECT_TRUE(filled.problems.empty());
+  EXPECT_EQ(filled.layout, (Layout{.dp_replicate = 5, .dp_shard = 2, .cp = 3, .tp = 2, .pp = 2}));
+  EXPECT_TRUE(layout_problems(filled.layout, 120, kStages).empty());
+  EXPECT_EQ(fill_dp_replicate({}, 7).layout.dp_replicate, 7);
+}
+
+TEST(Layout, SizesThatDoNotDivideTheRanksShowTheEquation) {
+  EXPECT_EQ(fill_dp_replicate({.dp_shard = 2}, 3).problems,
+            std::vector<std::string>{
+                "dp_shard 2 x cp 1 x tp 1 x pp 1 = 2 does not divide the run's 3 ranks"});
+  EXPECT_EQ(fill_dp_replicate({.tp = 2, .pp = 2}, 1).problems,
+            std::vector<std::string>{
+                "dp_shard 1 x cp 1 x tp 2 x pp 2 = 4 does not divide the run's 1 rank"});
+}
+
+TEST(Layout, SizesThatAreNoneAreNamedBeforeAnythingIsDivided) {
+  const Layout bad{.dp_shard = 0, .cp = -1};
+  EXPECT_EQ(fill_dp_replicate(bad, 4).problems.size(), 2u);
+  EXPECT_EQ(fill_dp_replicate(bad, 4).layout, bad);
+  EXPECT_EQ(size_problems(bad).size(), 2u);
+  const int64_t big = int64_t{1} << 24;
+  const Layout huge{.dp_shard = big, .cp = big, .tp = big, .pp = big};
+  EXPECT_EQ(fill_dp_replicate(huge, 4).problems.size(), 1u);
+  EXPECT_EQ(size_problems(huge).size(), 1u);
+  EXPECT_TRUE(size_problems({.dp_replicate = 3, .tp = 5}).empty());
 }
 
 TEST(Layout, JsonRoundTripsAndBadJsonIsNamed) {

@@ -206,22 +206,6 @@ TEST_F(BadRecipe, PathsThatAreNotThereAreRecipeErrors) {
       std::string::npos);
 }
 
-TEST_F(BadRecipe, BatchSizesThatContradictShowTheEquation) {
-  EXPECT_EQ(problem("micro_batch_size: 2\ngradient_accumulation_steps: 3\nglobal_batch_size: 7\n"),
-            "r.yaml:7: global_batch_size: got 7, expected micro_batch_size 2 x "
-            "gradient_accumulation_steps 3 x 1 data-parallel "
-            "ranks = 6 (leave one of the three out)");
-  EXPECT_EQ(problem("micro_batch_size: 2\nglobal_batch_size: 7\n"),
-            "r.yaml:6: global_batch_size: got 7, expected a multiple of micro_batch_size 2 x 1 "
-            "data-parallel ranks");
-}
-
-TEST_F(BadRecipe, LayoutMustMultiplyToTheRanks) {
-  EXPECT_EQ(problem("dp_shard_size: 2\n"),
-            "r.yaml:5: dp_shard_size: pp 1 x dp_replicate 1 x dp_shard 2 x cp 1 x tp 1 needs 2 "
-            "ranks, the run has 1");
-}
-
 TEST_F(BadRecipe, KeysThatExcludeOrNeedEachOther) {
   EXPECT_EQ(problem("warmup_ratio: 0.1\nwarmup_steps: 5\n"),
             "r.yaml:6: warmup_steps: can't be given beside warmup_ratio");

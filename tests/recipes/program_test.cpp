@@ -34,6 +34,26 @@ TEST_F(Program, ValidatesAGoodRecipeInUnderATenthOfASecond) {
 #endif
 }
 
+TEST_F(Program, ValidateSaysWhatARecipeIsOnSoManyRanks) {
+  test::write_text(folder_ / "r.yaml", kSound + "dp_shard_size: 2\nglobal_batch_size: 16\n");
+  const auto result = hone({"validate", "r.yaml", "--ranks", "4"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_TRUE(result.out.ends_with(
+      "\n4 ranks: dp_replicate 2 x dp_shard 2, dp_shard_level 3: optimizer states, gradients and "
+      "parameters sharded; a step is 16 rows = micro_batch_size 1 x gradient_accumulation_steps 4 "
+      "x 4 data-parallel ranks\n"))
+      << result.out;
+  test::write_text(folder_ / "r.yaml", kSound + "global_batch_size: 16\n");
+  EXPECT_TRUE(hone({"validate", "r.yaml"})
+                  .out.ends_with("\n1 rank; a step is 16 rows = micro_batch_size 1 x "
+                                 "gradient_accumulation_steps 16\n"));
+  const auto uneven = hone({"validate", "r.yaml", "--ranks", "3"});
+  EXPECT_EQ(uneven.code, 78);
+  EXPECT_NE(uneven.err.find("micro_batch_size 1 x 3 data-parallel ranks"), std::string::npos)
+      << uneven.err;
+  EXPECT_EQ(hone({"validate", "r.yaml", "--ranks", "0"}).code, 64);
+}
+
 TEST_F(Program, ReportsEveryErrorAndExits78) {
   test::write_text(folder_ / "r.yaml", kSound + "lerning_rate: 1\nseed: x\n");
   const auto result = hone({"validate", "r.yaml", "--set", "max_steps=0"});

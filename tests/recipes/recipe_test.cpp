@@ -129,31 +129,6 @@ TEST_F(Recipes, NumbersMayBeWrittenAsUsersWriteThem) {
   EXPECT_EQ(read(kSound + "max_steps: 1e3\n").train.max_steps, 1000);
 }
 
-TEST_F(Recipes, AnyTwoBatchSizesGiveTheThird) {
-  const auto sizes = [&](const std::string& lines) {
-    const Recipe r = read(kSound + lines);
-    return std::vector<int64_t>{r.loader.micro_batch_size, r.loader.gradient_accumulation_steps,
-                                r.global_batch_size};
-  };
-  EXPECT_EQ(sizes("micro_batch_size: 2\ngradient_accumulation_steps: 3\n"),
-            (std::vector<int64_t>{2, 3, 6}));
-  EXPECT_EQ(sizes("micro_batch_size: 2\nglobal_batch_size: 8\n"), (std::vector<int64_t>{2, 4, 8}));
-  EXPECT_EQ(sizes("gradient_accumulation_steps: 4\nglobal_batch_size: 8\n"),
-            (std::vector<int64_t>{2, 4, 8}));
-  EXPECT_EQ(sizes("global_batch_size: 8\n"), (std::vector<int64_t>{1, 8, 8}));
-  EXPECT_EQ(sizes("micro_batch_size: 2\ngradient_accumulation_steps: 4\nglobal_batch_size: 8\n"),
-            (std::vector<int64_t>{2, 4, 8}));
-}
-
-TEST_F(Recipes, BatchSizesCountDataParallelRanks) {
-  const Recipe r = parse_recipe(
-      kSound +
-          "dp_replicate_size: 2\ndp_shard_size: 2\nglobal_batch_size: 16\nmicro_batch_size: 2\n",
-      "r.yaml", {.num_ranks = 4});
-  EXPECT_EQ(r.loader.gradient_accumulation_steps, 2);
-  EXPECT_EQ(r.layout.data_parallel_size(), 4);
-}
-
 TEST_F(Recipes, NamesOfOtherToolsAreTakenWithANote) {
   const Recipe r = read(
       "recipe: sft\nbase_model: owner/model\noutput_dir: o\ndatasets: [{path: data/train.jsonl, "
@@ -199,6 +174,17 @@ TEST_F(Recipes, ResolvedRecipeReadsBackAsTheSameRecipe) {
            {"adapter.modules_to_save=[lm_head]"});
   const std::string yaml = dump_yaml(r.resolved);
   EXPECT_EQ(read(yaml).resolved, r.resolved) << yaml;
+}
+
+TEST_F(Recipes, ResolvedRecipeOfAPlainRunReadsBackToo) {
+  std::filesystem::create_directories(folder_ / "adapter");
+  for (const char* lines : {"", "adapter: {path: adapter}\n", "adapter: {r: 4}\n",
+                            "eval_split: 0.5\nmax_steps: 3\n", "warmup_steps: 3\n"}) {
+    const Recipe r = read(kSound + lines);
+    const Recipe again = read(dump_yaml(r.resolved));
+    EXPECT_EQ(again.resolved, r.resolved) << lines;
+    EXPECT_EQ(again.train.selection.keep_best, r.train.selection.keep_best) << lines;
+  }
 }
 
 TEST_F(Recipes, ReportsGoWhereTheyAreAsked) {

@@ -24,15 +24,17 @@ class RecipeTest : public testing::Test {
   }
   ~RecipeTest() override { std::filesystem::current_path(before_); }
 
-  Recipe read(const std::string& text, const std::vector<std::string>& overrides = {}) const {
-    return parse_recipe(text, "r.yaml", {.overrides = overrides});
+  Recipe read(const std::string& text, const std::vector<std::string>& overrides = {},
+              int64_t num_ranks = 1) const {
+    return parse_recipe(text, "r.yaml", {.overrides = overrides, .num_ranks = num_ranks});
   }
 
   // The problems of a bad recipe, one a line, without the count that leads them.
   std::vector<std::string> problems(const std::string& text,
-                                    const std::vector<std::string>& overrides = {}) const {
+                                    const std::vector<std::string>& overrides = {},
+                                    int64_t num_ranks = 1) const {
     try {
-      read(text, overrides);
+      read(text, overrides, num_ranks);
     } catch (const core::Error& e) {
       EXPECT_EQ(e.exit_code(), 78) << e.what();
       std::vector<std::string> lines;
@@ -45,9 +47,9 @@ class RecipeTest : public testing::Test {
   }
 
   // The only problem of a recipe that is sound but for `lines`, which start at line 5.
-  std::string problem(const std::string& lines,
-                      const std::vector<std::string>& overrides = {}) const {
-    const auto found = problems(kSound + lines, overrides);
+  std::string problem(const std::string& lines, const std::vector<std::string>& overrides = {},
+                      int64_t num_ranks = 1) const {
+    const auto found = problems(kSound + lines, overrides, num_ranks);
     EXPECT_EQ(found.size(), 1u) << (found.empty() ? "" : found[1]);
     return found.empty() ? "" : found[0];
   }
