@@ -131,6 +131,15 @@ std::string rerun_recipe(const RecordedRun& run, const fs::path& output_dir, int
   return core::dump_json(recipe);
 }
 
+std::vector<std::string> rerun_command(const Recipe& recipe, const fs::path& program,
+                                       const fs::path& recipe_file) {
+  std::vector<std::string> words;
+  if (const int64_t num_ranks = recipe.layout.num_ranks(); num_ranks > 1)
+    words = {"mpirun", "--oversubscribe", "-np", std::to_string(num_ranks)};
+  words.insert(words.end(), {program.string(), "train", recipe_file.string()});
+  return words;
+}
+
 Json data_files_json(const Recipe& recipe) {
   Json files{{"train", files_of(recipe.datasets)}};
   if (!recipe.eval_datasets.empty()) files["eval"] = files_of(recipe.eval_datasets);

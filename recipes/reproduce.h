@@ -29,6 +29,11 @@ RecordedRun read_run(const std::filesystem::path& folder);
 std::string rerun_recipe(const RecordedRun& run, const std::filesystem::path& output_dir,
                          int64_t num_steps);
 
+// The command that does it: `program` train `recipe_file`, under mpirun where the recipe has more
+// than one rank. More ranks than cores are let through, as the run may have had more machines.
+std::vector<std::string> rerun_command(const Recipe& recipe, const std::filesystem::path& program,
+                                       const std::filesystem::path& recipe_file);
+
 // Name and SHA-256 of every data file of a recipe: {"path", "sha256"}, in order, for run.json.
 core::Json data_files_json(const Recipe& recipe);
 

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <thread>
 
@@ -12,7 +13,6 @@
 #include "core/files.h"
 #include "core/temporary_folder.h"
 #include "core/text.h"
-#include "recipes/exec_train.h"
 #include "recipes/machine.h"
 #include "recipes/reproduce.h"
 #include "recipes/run_compare.h"
@@ -100,17 +100,19 @@ void check_inputs(const RecordedRun& run, const Recipe& recipe) {
               .where = (run.folder / "run.json").string()});
 }
 
-int run_training(const fs::path& recipe) {
-  const std::string path = recipe.string();
+int run_training(const Recipe& recipe, const fs::path& recipe_file) {
+  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path() / "hone";
+  std::vector<std::string> words = rerun_command(recipe, program, recipe_file);
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child < 0) core::fail_errno("can't start a process", "fork", errno);
   if (child == 0) {
-    std::vector<std::string> words = {"hone", "train", path};
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    ::_exit(exec_train(arguments.data()));
+    ::execvp(arguments[0], arguments.data());
+    std::fprintf(stderr, "can't start %s: %s\n", arguments[0], std::strerror(errno));
+    ::_exit(static_cast<int>(ErrorKind::kInternal));
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
@@ -181,15 +183,16 @@ int reproduce(const ReproduceArguments& arguments) {
   RerunFolder folder(arguments.output.empty() ? "" : fs::absolute(arguments.output).string());
   enter_working_folder(run);
   core::write_file_atomic(folder.recipe(), rerun_recipe(run, folder.run(), num_steps));
-  const Recipe recipe = load_recipe(folder.recipe());
+  const Recipe recipe = load_recipe(folder.recipe(), {.num_ranks = kAnyRanks});
   check_inputs(run, recipe);
   std::printf("inputs           the same: model, tokenizer, data\n");
   warn_of_machine(run);
   if (const std::string from = run.info.value("resumed_from", ""); !from.empty())
     spdlog::warn("the run went on from {}: it is compared with one that was not interrupted", from);
   repeat_machine(run.info.value("machine", Json::object()));
-  spdlog::info("running {} of {} steps again", num_steps, run.step);
-  if (const int code = run_training(folder.recipe()); code != 0) {
+  spdlog::info("running {} of {} steps again, on {}", num_steps, run.step,
+               parallel::describe_layout(recipe.layout));
+  if (const int code = run_training(recipe, folder.recipe()); code != 0) {
     folder.keep();
     spdlog::error("the rerun ended with exit code {}", code);
     return code;

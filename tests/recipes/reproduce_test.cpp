@@ -66,6 +66,23 @@ TEST_F(Reproduce, TheRerunIsPinnedToWhatTheRunChose) {
   EXPECT_EQ(Json::parse(text)["max_steps"], nullptr) << "epochs stay epochs";
 }
 
+TEST_F(Reproduce, TheRerunIsOnAsManyRanksAsTheRun) {
+  using Words = std::vector<std::string>;
+  write_text(folder_ / "train.jsonl", "{}\n");
+  Json info = recorded();
+  info["recipe"]["datasets"][0]["path"] = (folder_ / "train.jsonl").string();
+  const auto command = [&] {
+    const std::string text = rerun_recipe(read(info), "/tmp/again", 8);
+    return rerun_command(parse_recipe(text, "recipe.json", {.num_ranks = kAnyRanks}), "/bin/hone",
+                         "/tmp/recipe.json");
+  };
+  EXPECT_EQ(command(), (Words{"/bin/hone", "train", "/tmp/recipe.json"}));
+  info["recipe"]["dp_replicate_size"] = 2;
+  info["recipe"]["dp_shard_size"] = 3;
+  EXPECT_EQ(command(), (Words{"mpirun", "--oversubscribe", "-np", "6", "/bin/hone", "train",
+                              "/tmp/recipe.json"}));
+}
+
 TEST_F(Reproduce, FewerStepsKeepTheScheduleAsLongAsItWas) {
   const RecordedRun run = read(recorded());
   const Json recipe = Json::parse(rerun_recipe(run, "/tmp/again", 3));
