@@ -1,5 +1,5 @@
-// range_program PATH create|write PART NUM_PARTS: makes the planned file of tests/formats/ranges.h,
-// or writes one process's part of it; ends with the error's exit code.
+// formats_range_program PATH create|write PART NUM_PARTS: makes the planned file of
+// tests/formats/ranges.h, or writes one process's part; ends with the error's exit code.
 #include <cstdio>
 #include <cstdlib>
 #include <string>

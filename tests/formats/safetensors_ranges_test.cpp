@@ -13,7 +13,7 @@ namespace {
 using core::ErrorKind;
 using core::TempFolder;
 
-const std::string kProgram = std::string(test::kBinaryDir) + "/bin/range_program";
+const std::string kProgram = std::string(test::kBinaryDir) + "/bin/formats_range_program";
 
 SafetensorsPlan plan() { return plan_safetensors(range_tensors()); }
 
