@@ -58,9 +58,9 @@ std::optional<Layout> resolve_layout(const CheckContext& context, int64_t num_ra
 }
 
 ParallelOptions parallel_options(const CheckContext& context, const Layout& layout) {
-  const ParallelOptions options{.shard_level = context.at("dp_shard_level"),
-                                .backend = context.at("backend"),
-                                .strict = context.at("strict")};
+  ParallelOptions options{.shard_level = context.at("dp_shard_level"),
+                          .backend = context.at("backend"),
+                          .strict = context.at("strict")};
   const auto data_ranks = static_cast<uint64_t>(layout.data_parallel_size());
   if (options.strict && !std::has_single_bit(data_ranks)) {
     context.report("strict", "needs a power of two of data-parallel ranks, got dp_replicate " +
