@@ -7,6 +7,6 @@
 namespace hone::models {
 
 Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute_dtype,
-                  at::Device device, StageBuffers buffers);
+                  at::Device device, const Sharding& sharding, StageBuffers buffers);
 
 }  // namespace hone::models

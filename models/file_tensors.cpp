@@ -11,13 +11,12 @@ namespace {
 
 constexpr int64_t kPieceElements = int64_t{1} << 17;
 
-void read_piece(const FileTensor& tensor, int64_t begin, int64_t end, const at::Tensor& flat) {
+// Elements [from, from + to.numel()) of the file's tensor.
+void read_piece(const FileTensor& tensor, int64_t from, at::Tensor to) {
   const at::ScalarType type = scalar_type(tensor.dtype);
-  const size_t element = c10::elementSize(type);
-  at::Tensor to = flat.narrow(0, begin, end - begin);
   const bool direct = to.scalar_type() == type;
-  at::Tensor piece = direct ? to : at::empty({end - begin}, at::TensorOptions().dtype(type));
-  tensor.file->read(*tensor.entry, static_cast<uint64_t>(begin) * element,
+  at::Tensor piece = direct ? to : at::empty({to.numel()}, at::TensorOptions().dtype(type));
+  tensor.file->read(*tensor.entry, static_cast<uint64_t>(from) * c10::elementSize(type),
                     {static_cast<std::byte*>(piece.mutable_data_ptr()), piece.nbytes()});
   if (!direct) to.copy_(piece);
 }
@@ -84,17 +83,18 @@ at::Tensor mapped_tensor(const FileTensor& tensor) {
   return copy;
 }
 
-void read_tensor(const FileTensor& tensor, at::Tensor& target) {
+void read_elements(const FileTensor& tensor, int64_t begin, at::Tensor& target) {
+  const at::Tensor flat = target.view({-1});
   if (!target.is_cpu()) {
-    target.copy_(mapped_tensor(tensor).view(target.sizes()));
+    flat.copy_(mapped_tensor(tensor).view({-1}).narrow(0, begin, flat.numel()));
     return;
   }
-  const at::Tensor flat = target.view({-1});
   const int64_t num_pieces = (flat.numel() + kPieceElements - 1) / kPieceElements;
   at::parallel_for(0, num_pieces, 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
-      read_piece(tensor, i * kPieceElements, std::min(flat.numel(), (i + 1) * kPieceElements),
-                 flat);
+      const int64_t from = i * kPieceElements;
+      const int64_t size = std::min(kPieceElements, flat.numel() - from);
+      read_piece(tensor, begin + from, flat.narrow(0, from, size));
     }
   });
 }

@@ -39,9 +39,9 @@ bool is_float_dtype(formats::Dtype dtype);
 // written to, nor to outlive the file.
 at::Tensor mapped_tensor(const FileTensor& tensor);
 
-// Fills `target` (contiguous, same number of elements, any floating dtype and device) from the
-// file, by all cores. On a CPU nothing of the file stays in memory: bytes are read straight into
-// `target`, or in small pieces where the dtype differs. Throws kIo.
-void read_tensor(const FileTensor& tensor, at::Tensor& target);
+// Fills `target` (contiguous, any floating dtype and device) with the elements of the file's tensor
+// from `begin` on, by all cores. On a CPU nothing of the file stays in memory: bytes are read
+// straight into `target`, or in small pieces where the dtype differs. Throws kIo.
+void read_elements(const FileTensor& tensor, int64_t begin, at::Tensor& target);
 
 }  // namespace hone::models

@@ -1,5 +1,6 @@
 #include "models/load.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -57,8 +58,10 @@ void check_adapter(std::span<const PlannedParameter> plan, const FileTensors& fi
   check_weights(files, wanted, is_ignored_adapter_tensor, where);
 }
 
-void fill_random(const PlannedParameter& planned, uint64_t seed, at::Tensor& target) {
-  const at::Tensor values = at::empty(planned.shape, at::kFloat);
+// Elements [begin, begin + target.numel()) of a fresh tensor.
+void fill_random(const PlannedParameter& planned, uint64_t seed, int64_t begin,
+                 at::Tensor& target) {
+  const at::Tensor values = at::empty({target.numel()}, at::kFloat);
   float* data = values.mutable_data_ptr<float>();
   const bool uniform = planned.source == ParameterSource::kLoraA;
   // Kaiming uniform with a = sqrt(5) over fan_in columns: a bound of sqrt(6 / ((1 + a^2) fan_in)).
@@ -68,39 +71,60 @@ void fill_random(const PlannedParameter& planned, uint64_t seed, at::Tensor& tar
                                 static_cast<uint64_t>(index));
   };
   for (int64_t i = 0; i < values.numel(); ++i) {
+    const int64_t element = begin + i;
     if (uniform) {
-      data[i] = static_cast<float>((2.0 * draw(i) - 1.0) * bound);
+      data[i] = static_cast<float>((2.0 * draw(element) - 1.0) * bound);
     } else {  // Box-Muller; 1 - u keeps the logarithm finite
-      const double radius = std::sqrt(-2.0 * std::log(1.0 - draw(2 * i)));
-      data[i] = static_cast<float>(radius * std::cos(2.0 * std::numbers::pi * draw(2 * i + 1)));
+      const double radius = std::sqrt(-2.0 * std::log(1.0 - draw(2 * element)));
+      data[i] =
+          static_cast<float>(radius * std::cos(2.0 * std::numbers::pi * draw(2 * element + 1)));
     }
   }
   target.copy_(values);
 }
 
-// Fills one parameter and says what dtype its file has.
-std::string fill_parameter(const PlannedParameter& planned, const Sources& sources,
-                           const Family& family, uint64_t seed, bool is_mapped,
-                           at::Tensor& target) {
-  switch (planned.source) {
-    case ParameterSource::kBaseFile:
-    case ParameterSource::kAdapterFile: {
-      const bool base = planned.source == ParameterSource::kBaseFile;
-      const FileTensors& files = base ? sources.base : sources.adapter;
-      const std::string name = base ? family.file_name(planned.source_name) : planned.source_name;
-      const FileTensor& tensor = files.at(name);
-      if (!is_mapped) read_tensor(tensor, target);
-      return std::string(formats::dtype_name(tensor.dtype));
-    }
-    case ParameterSource::kZero:
-      target.zero_();
-      break;
-    case ParameterSource::kLoraA:
-    case ParameterSource::kNormal:
-      fill_random(planned, seed, target);
-      break;
+const FileTensor* file_tensor(const PlannedParameter& planned, const Sources& sources,
+                              const Family& family) {
+  if (planned.source == ParameterSource::kBaseFile)
+    return &sources.base.at(family.file_name(planned.source_name));
+  if (planned.source == ParameterSource::kAdapterFile)
+    return &sources.adapter.at(planned.source_name);
+  return nullptr;
+}
+
+// Fills `target` with the parameter's elements from `begin` on.
+void fill_elements(const PlannedParameter& planned, const FileTensor* file, uint64_t seed,
+                   int64_t begin, at::Tensor target) {
+  if (target.numel() == 0) return;
+  if (file != nullptr) {
+    read_elements(*file, begin, target);
+  } else if (planned.source == ParameterSource::kZero) {
+    target.zero_();
+  } else {
+    fill_random(planned, seed, begin, target);
   }
-  return "F32";
+}
+
+// The part that this rank keeps of one stage's trainable or frozen parameters, and what dtype each
+// parameter has in its file.
+void fill_stage(std::span<const PlannedParameter> plan, int64_t index, bool trainable,
+                const Sources& sources, const Family& family, uint64_t seed,
+                const MappedWeights& mapped, Stage& stage,
+                std::vector<Parameter>::iterator& parameter) {
+  const at::Tensor& flat = trainable ? stage.kept.trainable : stage.kept.frozen;
+  const parallel::ElementRange& kept = trainable ? stage.kept.range : stage.kept.frozen_range;
+  int64_t offset = 0;
+  for (const PlannedParameter& planned : plan) {
+    if (planned.stage != index || planned.trainable != trainable) continue;
+    const FileTensor* file = file_tensor(planned, sources, family);
+    (parameter++)->file_dtype =
+        file == nullptr ? "F32" : std::string(formats::dtype_name(file->dtype));
+    if (mapped.contains(planned.key)) continue;
+    const auto part = parallel::intersect({offset, offset + planned.numel()}, kept);
+    fill_elements(planned, file, seed, part.begin - offset,
+                  flat.narrow(0, std::min(part.begin - kept.begin, kept.size()), part.size()));
+    offset += planned.numel();
+  }
 }
 
 void fill_stages(std::span<const PlannedParameter> plan, const Sources& sources,
@@ -108,16 +132,11 @@ void fill_stages(std::span<const PlannedParameter> plan, const Sources& sources,
                  StageBuffers& buffers) {
   const Family& family = *find_family(spec.architecture);
   for (size_t index = 0; index < buffers.stages.size(); ++index) {
-    auto parameter = buffers.stages[index].parameters.begin();
+    Stage& stage = buffers.stages[index];
+    auto parameter = stage.parameters.begin();
     for (const bool trainable : {true, false}) {
-      for (const PlannedParameter& planned : plan) {
-        if (planned.stage != static_cast<int64_t>(index) || planned.trainable != trainable) {
-          continue;
-        }
-        parameter->file_dtype = fill_parameter(planned, sources, family, seed,
-                                               mapped.contains(planned.key), parameter->value);
-        ++parameter;
-      }
+      fill_stage(plan, static_cast<int64_t>(index), trainable, sources, family, seed, mapped, stage,
+                 parameter);
     }
   }
 }
@@ -158,11 +177,11 @@ Model load_model(const std::filesystem::path& folder, const LoadOptions& options
     mapped = map_frozen_weights(plan, sources.base, *find_family(spec.architecture),
                                 options.compute_dtype, base);
   }
-  StageBuffers buffers =
-      allocate_stages(plan, spec.num_layers() + 2, options.compute_dtype, options.device, mapped);
+  StageBuffers buffers = allocate_stages(plan, spec.num_layers() + 2, options.compute_dtype,
+                                         options.device, mapped, options.sharding);
   fill_stages(plan, sources, spec, options.seed, mapped, buffers);
   return build_model(std::move(spec), std::move(adapter), options.compute_dtype, options.device,
-                     std::move(buffers));
+                     options.sharding, std::move(buffers));
 }
 
 }  // namespace hone::models

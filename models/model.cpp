@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "models/build_model.h"
 #include "models/decoder.h"
+#include "models/flat_memory.h"
 #include "models/rope.h"
 
 namespace hone::models {
@@ -43,7 +44,7 @@ std::function<at::Tensor(const at::Tensor&, const Batch&, const ForwardContext&)
 }  // namespace
 
 Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute_dtype,
-                  at::Device device, StageBuffers buffers) {
+                  at::Device device, const Sharding& sharding, StageBuffers buffers) {
   const auto weights =
       std::make_shared<const DecoderWeights>(gather_weights(spec, adapter, buffers));
   Model model{.spec = std::move(spec),
@@ -51,6 +52,7 @@ Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute
               .adapter = std::move(adapter),
               .compute_dtype = compute_dtype,
               .device = device,
+              .sharding = sharding,
               .stages = std::move(buffers.stages)};
   model.stages.front().forward = [weights](const at::Tensor&, const Batch& batch,
                                            const ForwardContext&) {
@@ -66,9 +68,23 @@ Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute
   model.logits = [weights](const at::Tensor& x_TD, const at::Tensor& rows) {
     return head_logits(*weights, rows.defined() ? x_TD.index_select(0, rows) : x_TD);
   };
-  model.refresh_compute_weights = std::move(buffers.refresh);
-  model.refresh_compute_weights();
+  if (weights->head_VD.value.is_same(weights->embedding_VD.value)) {
+    model.stages.back().shares_with = 0;
+  }
+  // A lookup's gradient needs the ids alone.
+  model.stages.front().backward_reads_parameters = weights->embedding_lora.has_value();
+  refresh_compute_weights(model);
   return model;
+}
+
+void refresh_compute_weights(Model& model) {
+  if (model.compute_dtype == at::kFloat) return;
+  const at::NoGradGuard no_grad;
+  for (Stage& stage : model.stages) {
+    const parallel::ElementRange& range = stage.kept.range;
+    if (range.size() == 0 || !has_memory(stage.compute)) continue;
+    stage.compute.narrow(0, range.begin, range.size()).copy_(stage.kept.trainable);
+  }
 }
 
 Batch make_batch(const Model& model, std::span<const int32_t> input_ids,

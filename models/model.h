@@ -15,6 +15,7 @@
 #include "kernels/ops.h"
 #include "models/adapter.h"
 #include "models/spec/model_spec.h"
+#include "parallel/shards.h"
 
 namespace hone::models {
 
@@ -42,11 +43,37 @@ struct Parameter {
   at::Tensor grad;  // float32 view of the flat gradient buffer; undefined if frozen
 };
 
+// Which part of every stage a rank keeps, and of what. `level` as in parallel/shards.h.
+struct Sharding {
+  int64_t index = 0, count = 1;
+  int64_t level = parallel::kShardParameters;
+  int64_t replica = 0, num_replicas = 1;  // ranks that keep the same share writing it to files
+  bool shards(int64_t at_level) const { return count > 1 && level >= at_level; }
+};
+
+// What a rank keeps of a stage between steps: everything on one rank.
+struct KeptPart {
+  parallel::ElementRange range;    // of the trainable elements
+  parallel::ElementRange written;  // those of them that this rank writes to files
+  at::Tensor trainable;  // float32 masters of these; a view of Stage::trainable, or its own
+  at::Tensor grads;      // float32, where the gradient of the step ends up; likewise
+  parallel::ElementRange frozen_range;
+  at::Tensor frozen;
+};
+
 struct Stage {
   std::string name;                   // "embed", "layers.0", "head"
   std::vector<Parameter> parameters;  // trainable ones first, in flat order, then the frozen
-  at::Tensor trainable;               // flat float32 [num_trainable]; may be empty
-  at::Tensor grads;                   // flat float32, same size
+  // Whole flat buffers, which the parameters are views of. Their memory may come and go
+  // (flat_memory.h): of `compute` and `frozen` from level 3 on, of `grads` from level 2 on. In a
+  // dtype that is not float32 a sharded `trainable` never has any.
+  at::Tensor trainable;  // float32 masters [num_trainable]; may be empty
+  at::Tensor grads;      // float32, same size
+  at::Tensor compute;    // same size: what is computed with; `trainable` itself in float32
+  at::Tensor frozen;     // [num_frozen], without those that stay in a file's memory map
+  KeptPart kept;
+  int64_t shares_with = -1;  // a stage whose parameters this one computes with too: a tied head's
+  bool backward_reads_parameters = true;
   // [T, D] -> [T, D] under autograd; the embedding stage ignores x, the head stage has none (see
   // head).
   std::function<at::Tensor(const at::Tensor& x_TD, const Batch&, const ForwardContext&)> forward;
@@ -60,6 +87,7 @@ struct Model {
   AdapterOptions adapter;                         // r == 0: full fine-tuning
   at::ScalarType compute_dtype = at::kFloat;
   at::Device device = at::kCPU;
+  Sharding sharding;
   std::vector<Stage> stages;
   // Final norm, head and loss of the last stage; gradients of its weights are added, grad_x_TD is
   // d(loss * scale)/dx.
@@ -68,9 +96,11 @@ struct Model {
       head;
   // Logits [rows, V] in float32 of the given rows of x_TD (undefined rows: all).
   std::function<at::Tensor(const at::Tensor& x_TD, const at::Tensor& rows)> logits;
-  // Copies the float32 masters into the compute copies after an update; nothing to do in float32.
-  std::function<void()> refresh_compute_weights;
 };
+
+// Brings what is computed with up to date with the masters that this rank keeps; nothing to do in
+// float32. Of a sharded model the other ranks' parts are gathered besides (trainer/gather.h).
+void refresh_compute_weights(Model& model);
 
 Batch make_batch(const Model& model, std::span<const int32_t> input_ids,
                  std::span<const int32_t> position_ids, std::span<const int32_t> labels,

@@ -15,17 +15,41 @@ std::string safetensors_dtype(const std::string& save_dtype) {
   return name == "bfloat16" ? "BF16" : "F16";
 }
 
-NamedTensor named_tensor(const Parameter& parameter, std::string name, std::string dtype) {
-  const at::ScalarType type = scalar_type(*formats::find_dtype(dtype));
-  return {.name = std::move(name),
-          .shape = parameter.shape,
-          .dtype = std::move(dtype),
-          .get = [value = parameter.value, type] {
-            return value.detach().to(at::kCPU, type).contiguous();
-          }};
+// The part of one parameter that is in both its stage's `range` and in what lies in `kept`, whose
+// first element is kept_begin of the flat buffer.
+NamedTensor named_part(const Stage& stage, const Parameter& parameter, const at::Tensor& kept,
+                       int64_t kept_begin, const parallel::ElementRange& written) {
+  const int64_t begin = offset_in_stage(stage, parameter);
+  const auto part = parallel::intersect({begin, begin + parameter.value.numel()}, written);
+  NamedTensor tensor{.name = parameter.name, .shape = parameter.shape, .dtype = "F32"};
+  tensor.range = {part.begin - begin, part.end - begin};
+  if (part.size() == 0) tensor.range = {};
+  const int64_t offset = part.size() == 0 ? 0 : part.begin - kept_begin;
+  tensor.get = [kept, offset, size = part.size()] { return kept.narrow(0, offset, size); };
+  return tensor;
+}
+
+// A frozen parameter: the whole of it is there, and rank 0 of its readers writes it.
+NamedTensor named_frozen(const Parameter& parameter, const Sharding& sharding) {
+  const bool writes = sharding.index == 0 && sharding.replica == 0;
+  NamedTensor tensor{.name = parameter.name, .shape = parameter.shape};
+  tensor.range = {0, writes ? parameter.value.numel() : 0};
+  tensor.get = [value = parameter.value] { return value.reshape({-1}); };
+  return tensor;
 }
 
 }  // namespace
+
+int64_t offset_in_stage(const Stage& stage, const Parameter& parameter) {
+  return parameter.value.storage_offset() - stage.trainable.storage_offset();
+}
+
+NamedTensor named_state(const Stage& stage, const Parameter& parameter, const at::Tensor& kept) {
+  NamedTensor tensor =
+      named_part(stage, parameter, kept, stage.kept.range.begin, stage.kept.written);
+  tensor.get = [get = tensor.get] { return get().to(at::kCPU).contiguous(); };
+  return tensor;
+}
 
 std::vector<NamedTensor> tensors_to_save(const Model& model, const std::string& save_dtype) {
   const Family& family = *find_family(model.spec.architecture);
@@ -33,11 +57,19 @@ std::vector<NamedTensor> tensors_to_save(const Model& model, const std::string& 
   std::vector<NamedTensor> tensors;
   for (const Stage& stage : model.stages) {
     for (const Parameter& parameter : stage.parameters) {
-      if (adapter && !parameter.grad.defined()) continue;
-      const std::string kept = adapter ? "F32" : parameter.file_dtype;
-      tensors.push_back(named_tensor(parameter,
-                                     adapter ? parameter.name : family.file_name(parameter.name),
-                                     save_dtype.empty() ? kept : safetensors_dtype(save_dtype)));
+      const bool trains = parameter.grad.defined();
+      if (adapter && !trains) continue;
+      NamedTensor tensor = trains ? named_part(stage, parameter, stage.kept.trainable,
+                                               stage.kept.range.begin, stage.kept.written)
+                                  : named_frozen(parameter, model.sharding);
+      if (!adapter) tensor.name = family.file_name(parameter.name);
+      const std::string kept_dtype = adapter ? "F32" : parameter.file_dtype;
+      tensor.dtype = save_dtype.empty() ? kept_dtype : safetensors_dtype(save_dtype);
+      const at::ScalarType type = scalar_type(*formats::find_dtype(tensor.dtype));
+      tensor.get = [get = tensor.get, type] {
+        return get().detach().to(at::kCPU, type).contiguous();
+      };
+      tensors.push_back(std::move(tensor));
     }
   }
   return tensors;

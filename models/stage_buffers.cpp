@@ -1,6 +1,7 @@
 #include "models/stage_buffers.h"
 
 #include "kernels/allocator.h"
+#include "models/flat_memory.h"
 
 namespace hone::models {
 namespace {
@@ -16,39 +17,60 @@ at::Tensor view_at(const at::Tensor& flat, int64_t offset, const PlannedParamete
   return flat.narrow(0, offset, planned.numel()).view(planned.shape);
 }
 
-struct FlatBuffers {
-  at::Tensor master, grads, compute, frozen;
-};
+at::Tensor flat_buffer(int64_t count, at::ScalarType dtype, at::Device device, bool has_memory) {
+  return has_memory ? at::empty({count}, at::TensorOptions().dtype(dtype).device(device))
+                    : flat_without_memory(count, dtype, device);
+}
 
-FlatBuffers allocate_flat(int64_t num_trainable, int64_t num_frozen, at::ScalarType compute_dtype,
-                          at::Device device) {
-  const auto master_options = at::TensorOptions().dtype(at::kFloat).device(device);
-  const auto compute_options = at::TensorOptions().dtype(compute_dtype).device(device);
-  FlatBuffers flat;
-  flat.master = at::empty({num_trainable}, master_options);
-  flat.grads = kernels::lazy_zeros(num_trainable, device);
-  flat.compute =
-      compute_dtype == at::kFloat ? flat.master : at::empty({num_trainable}, compute_options);
-  flat.frozen = at::empty({num_frozen}, compute_options);
-  return flat;
+at::Tensor view_of(const at::Tensor& flat, const parallel::ElementRange& range) {
+  return flat.narrow(0, range.begin, range.size());
+}
+
+// The flat buffers of a stage and the part of them that is kept.
+void allocate_flat(Stage& stage, int64_t num_trainable, int64_t num_frozen,
+                   at::ScalarType compute_dtype, at::Device device, const Sharding& sharding) {
+  const bool in_float = compute_dtype == at::kFloat;
+  const bool whole_parameters = !sharding.shards(parallel::kShardParameters);
+  const bool whole_masters = in_float ? whole_parameters : sharding.count == 1;
+  const bool whole_grads = !sharding.shards(parallel::kShardGradients);
+  stage.trainable = flat_buffer(num_trainable, at::kFloat, device, whole_masters);
+  stage.compute = in_float ? stage.trainable
+                           : flat_buffer(num_trainable, compute_dtype, device, whole_parameters);
+  stage.grads = whole_grads ? kernels::lazy_zeros(num_trainable, device)
+                            : flat_without_memory(num_trainable, at::kFloat, device);
+  stage.frozen = flat_buffer(num_frozen, compute_dtype, device, whole_parameters);
+
+  KeptPart& kept = stage.kept;
+  kept.range = parallel::part_of(num_trainable, sharding.index, sharding.count);
+  const auto written =
+      parallel::part_of(kept.range.size(), sharding.replica, sharding.num_replicas);
+  kept.written = {kept.range.begin + written.begin, kept.range.begin + written.end};
+  kept.trainable = whole_masters ? view_of(stage.trainable, kept.range)
+                                 : flat_buffer(kept.range.size(), at::kFloat, device, true);
+  kept.grads = whole_grads ? view_of(stage.grads, kept.range)
+                           : kernels::lazy_zeros(kept.range.size(), device);
+  kept.frozen_range = whole_parameters
+                          ? parallel::ElementRange{0, num_frozen}
+                          : parallel::part_of(num_frozen, sharding.index, sharding.count);
+  kept.frozen = whole_parameters
+                    ? stage.frozen
+                    : flat_buffer(kept.frozen_range.size(), compute_dtype, device, true);
 }
 
 }  // namespace
 
 StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num_stages,
                              at::ScalarType compute_dtype, at::Device device,
-                             const MappedWeights& mapped) {
+                             const MappedWeights& mapped, const Sharding& sharding) {
   StageBuffers result;
-  std::vector<std::pair<at::Tensor, at::Tensor>> copies;  // compute copy, master
   for (int64_t index = 0; index < num_stages; ++index) {
     int64_t num_trainable = 0, num_frozen = 0;
     for (const PlannedParameter& planned : plan) {
       if (planned.stage != index || mapped.contains(planned.key)) continue;
       (planned.trainable ? num_trainable : num_frozen) += planned.numel();
     }
-    const FlatBuffers flat = allocate_flat(num_trainable, num_frozen, compute_dtype, device);
-    Stage stage{
-        .name = stage_name(index, num_stages), .trainable = flat.master, .grads = flat.grads};
+    Stage stage{.name = stage_name(index, num_stages)};
+    allocate_flat(stage, num_trainable, num_frozen, compute_dtype, device, sharding);
     for (const bool trainable : {true, false}) {
       int64_t offset = 0;
       for (const PlannedParameter& planned : plan) {
@@ -62,11 +84,11 @@ StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num
           continue;
         }
         if (trainable) {
-          parameter.value = view_at(flat.master, offset, planned);
-          parameter.grad = view_at(flat.grads, offset, planned);
-          weight = {view_at(flat.compute, offset, planned), parameter.grad};
+          parameter.value = view_at(stage.trainable, offset, planned);
+          parameter.grad = view_at(stage.grads, offset, planned);
+          weight = {view_at(stage.compute, offset, planned), parameter.grad};
         } else {
-          parameter.value = view_at(flat.frozen, offset, planned);
+          parameter.value = view_at(stage.frozen, offset, planned);
           weight = {parameter.value, {}};
         }
         offset += planned.numel();
@@ -74,14 +96,8 @@ StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num
         stage.parameters.push_back(std::move(parameter));
       }
     }
-    if (num_trainable > 0 && compute_dtype != at::kFloat) {
-      copies.emplace_back(flat.compute, flat.master);
-    }
     result.stages.push_back(std::move(stage));
   }
-  result.refresh = [copies]() mutable {
-    for (auto& [compute, master] : copies) compute.copy_(master);
-  };
   return result;
 }
 

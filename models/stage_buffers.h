@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <functional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -21,17 +20,16 @@ struct StageBuffers {
   // What a stage computes with, by PlannedParameter::key: the compute-dtype value and, if
   // trainable, the float32 gradient.
   std::unordered_map<std::string, kernels::Weight> weights;
-  // Copies float32 masters into compute copies; nothing to do where both are one.
-  std::function<void()> refresh;
 };
 
 // Allocates, for every stage, a float32 buffer and a gradient buffer of its trainable parameters, a
 // buffer of its frozen ones in `compute_dtype` and, unless that is float32, a compute copy of the
 // trainable ones. Contents are undefined but for the gradients, which are zero.
-// Frozen parameters in `mapped` take no buffer: their values are these tensors.
+// Frozen parameters in `mapped` take no buffer: their values are these tensors. Of a sharded model
+// memory is allocated for what the rank keeps.
 StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num_stages,
                              at::ScalarType compute_dtype, at::Device device,
-                             const MappedWeights& mapped = {});
+                             const MappedWeights& mapped = {}, const Sharding& sharding = {});
 
 // One view over tensors that lie one after the other in the same storage, rows put together ([3, D]
 // and [2, D] give [5, D]); undefined when they don't.

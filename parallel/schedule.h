@@ -20,6 +20,12 @@ struct StageDescriptor {
   int64_t output_bytes = 0;     // activation handed to the next stage
   int64_t graph_bytes =
       0;  // what autograd keeps inside the stage for its backward, output excluded
+  // Another stage whose parameters and gradients this one works with too; -1: none. A tied head
+  // names the embedding.
+  int64_t shares_with = -1;
+  bool backward_reads_parameters = true;  // false for a plain embedding
+  // Its parameters are sharded: the whole of them is there only from kGather to kFree.
+  bool is_gathered = false;
 };
 
 enum class ActionKind {
@@ -28,9 +34,11 @@ enum class ActionKind {
   kRecompute,  // run the forward again from the kept input, to have its graph
   kBackward,  // gradient of the output in, of the input out, weight gradients added; frees what was
               // kept
-  kReduce,  // the stage's gradient is complete for this step: make it the global one (no data moves
-            // on one rank)
-  kUpdate,  // clip and apply the optimizer to every stage
+  kGather,    // collective: start to put the stage's parameters together from their shards
+  kFree,      // the stage's parameters go back to this rank's shard
+  kReduce,    // collective, the stage's gradient: with a micro-batch, add up what the ranks have of
+              // that round and start afresh; without one, it is complete for this step
+  kUpdate,    // collective: clip and apply the optimizer to every stage
 };
 
 // What a forward leaves behind for the backward.
@@ -40,38 +48,62 @@ enum class Keep {
   kGraph,    // input and graph
 };
 
-// Later kinds (gather, free, send, receive) join ActionKind; `peer` is for those that name another
-// rank.
 struct Action {
   ActionKind kind = ActionKind::kForward;
-  int64_t stage = -1;        // -1: all stages (kUpdate)
-  int64_t micro_batch = -1;  // -1: the step as a whole (kReduce, kUpdate)
+  int64_t stage = -1;  // -1: all stages (kUpdate)
+  // Of the step, over all ranks; -1: the step as a whole (kReduce, kUpdate). Collectives name the
+  // first micro-batch of the round, so that they are equal on all ranks.
+  int64_t micro_batch = -1;
   Keep keep = Keep::kNothing;
-  int64_t peer = -1;
   bool operator==(const Action&) const = default;
 };
 
 struct StepOptions {
-  int64_t num_micro_batches = 1;
-  bool recompute = false;  // gradient_checkpointing
+  int64_t num_micro_batches = 1;  // of the step, over all ranks
+  bool recompute = false;         // gradient_checkpointing
+  int64_t shard_level = 3;        // with dp_shard above 1: what is sharded, as in shards.h
+  bool strict = false;            // gradients are added up in one order, whatever the layout
+  bool overlap_reduce = false;    // a stage's gradient is reduced while others are computed
 };
+
+// Micro-batches of a step are dealt out in rounds: data-parallel rank d of D computes d, D + d, 2 D
+// + d ... In a round's sum of gradients micro-batches are neighbours then, and a tree over rounds
+// of such sums is the tree over all micro-batches (comm/combine.h): that makes `strict` and sharded
+// gradients one thing, and an epoch's last, smaller step is spread evenly.
+int64_t num_rounds(int64_t num_micro_batches, int64_t data_parallel_size);
+// The place of a rank among those that get different micro-batches.
+int64_t data_parallel_rank(const Layout& layout, int64_t rank);
+// Of this rank, in the order it computes them.
+std::vector<int64_t> micro_batches_of(const Layout& layout, int64_t rank,
+                                      int64_t num_micro_batches);
+
+// Whether gradients are summed over ranks after every round, or once a step: sharded gradients have
+// no room for a rank's own sum, and `strict` has an order of its own.
+bool reduces_every_round(const Layout& layout, const StepOptions& options);
 
 // The actions of one step of a rank. Micro-batches run one after the other, so one micro-batch's
 // activations are live at a time. With recompute every stage is run again but those that need no
 // graph to speak of (stage 0) and the one whose backward follows its forward at once (the last
-// before the head). Throws kInternal for a layout, number of stages (at least 2) or number of
-// micro-batches it can't schedule.
+// before the head). Sharded parameters are gathered one use ahead of their use, and freed when the
+// next two uses do without. A rank without a micro-batch in a round takes part in its collectives.
+// Throws kInternal for a layout, number of stages (at least 2) or number of micro-batches it can't
+// schedule.
 std::vector<Action> make_step(const std::vector<StageDescriptor>& stages, const Layout& layout,
                               int64_t rank, const StepOptions& options);
 
 // Index of the first stage with trainable parameters; the number of stages when there is none.
 int64_t first_trainable_stage(const std::vector<StageDescriptor>& stages);
 
-// Everything that makes a list no valid step: an action without its input, a backward without a
-// graph, a stage whose gradient is not complete or reduced before the update, activations never
-// freed. Empty when it is sound.
+// Everything that makes a list no valid step: an action without its input or parameters, a backward
+// without a graph, a stage whose gradient is not complete or reduced before the update, activations
+// never freed, parameters left gathered. Empty when it is sound.
 std::vector<std::string> step_problems(const std::vector<Action>& actions,
                                        const std::vector<StageDescriptor>& stages);
+
+// Where the collectives of the ranks' lists differ, one line for each rank that differs from rank
+// 0: such a step would hang. Empty when they are equal.
+std::vector<std::string> collective_problems(const std::vector<std::vector<Action>>& ranks,
+                                             const std::vector<StageDescriptor>& stages);
 
 // The largest sum of activation bytes (kept inputs, graphs, the running output and gradient) live
 // at any action.

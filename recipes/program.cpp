@@ -68,10 +68,11 @@ int run_guarded(const Action& action) {
 
 }  // namespace
 
-std::string error_report(const Error& error) {
+std::string error_report(const Error& error, int rank) {
   const std::string text = core::redact(error.what());
   const std::string what = core::redact(error.detail().what);
-  std::string fatal = "FATAL " + std::to_string(error.exit_code()) + " rank=0 host=" + host_name() +
+  std::string fatal = "FATAL " + std::to_string(error.exit_code()) +
+                      " rank=" + std::to_string(rank) + " host=" + host_name() +
                       " what=" + core::excerpt(what.substr(0, what.find('\n')), 200);
   if (!error.detail().where.empty())
     fatal += " where=" + core::excerpt(core::redact(error.detail().where), 200);

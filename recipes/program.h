@@ -21,9 +21,9 @@ using AddVerb = std::function<void(CLI::App& app, Action& chosen)>;
 int run_program(int argc, char** argv, const std::string& description,
                 const std::vector<AddVerb>& verbs);
 
-// The message and one line "FATAL <code> rank=0 host=H what=W where=P" for schedulers and log
+// The message and one line "FATAL <code> rank=R host=H what=W where=P" for schedulers and log
 // searches.
-std::string error_report(const core::Error& error);
+std::string error_report(const core::Error& error, int rank = 0);
 
 // The text after "--version".
 std::string version_text();

@@ -1,18 +1,12 @@
 #include "trainer/checkpoint.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
-#include "kernels/optimizer.h"
-#include "trainer/model_files.h"
-#include "trainer/numerical.h"
+#include "trainer/pending_folder.h"
 #include "trainer/state_files.h"
 
 namespace hone::trainer {
@@ -20,7 +14,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kPrefix = "checkpoint-";
-constexpr std::string_view kTemporarySuffix = ".tmp";
 
 // The step of a folder name "checkpoint-N" without leading zeros, nullopt for every other name.
 std::optional<int64_t> step_of_name(const std::string& name) {
@@ -33,70 +26,6 @@ std::optional<int64_t> step_of_name(const std::string& name) {
     return std::nullopt;
   }
   return step;
-}
-
-// A folder that vanishes unless it is published.
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {
-    core::remove_tree(path_);
-    core::make_folders(path_);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;  // the error that led here is the one to report
-    if (!published_) fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
-  void publish(const fs::path& final_path) {
-    core::fsync_folder(path_);
-    if (fs::exists(final_path)) {
-      replace(final_path);
-    } else {
-      core::rename_durable(path_, final_path);
-      published_ = true;
-    }
-  }
-
- private:
-  // Swaps the two folders in one step where the file system can; what path_ then holds is removed
-  // with this object.
-  void replace(const fs::path& final_path) {
-    if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, final_path.c_str(), RENAME_EXCHANGE) == 0) {
-      core::fsync_folder(final_path.parent_path());
-      return;
-    }
-    const fs::path replaced = final_path.string() + ".old" + std::string(kTemporarySuffix);
-    core::remove_tree(replaced);
-    core::rename_durable(final_path, replaced);
-    core::rename_durable(path_, final_path);
-    published_ = true;
-    core::remove_tree(replaced);
-  }
-
-  fs::path path_;
-  bool published_ = false;
-};
-
-bool is_finite(const at::Tensor& flat) {
-  return !flat.defined() || flat.numel() == 0 || std::isfinite(kernels::sum_of_squares(flat));
-}
-
-// A finite gradient can still push a weight or moment past the largest float: such a state must not
-// replace a good one.
-void require_finite(const CheckpointSource& source) {
-  for (size_t i = 0; i < source.model.stages.size(); ++i) {
-    if (is_finite(source.model.stages[i].trainable) && is_finite(source.optimizer.exp_avg[i]) &&
-        is_finite(source.optimizer.exp_avg_sq[i])) {
-      continue;
-    }
-    fail_not_finite(source.model,
-                    "weights or moments of " + source.model.stages[i].name +
-                        " are not finite after step " + std::to_string(source.state.step),
-                    std::nan(""), {});
-  }
 }
 
 // Renamed first, so that an interrupted deletion leaves a temporary folder and no damaged
@@ -118,21 +47,6 @@ bool is_stale(const fs::directory_entry& entry) {
 
 fs::path checkpoint_path(const fs::path& output_dir, int64_t step) {
   return output_dir / (std::string(kPrefix) + std::to_string(step));
-}
-
-fs::path save_checkpoint(const fs::path& output_dir, const CheckpointSource& source) {
-  require_finite(source);
-  const fs::path final_path = checkpoint_path(output_dir, source.state.step);
-  TemporaryFolder folder(final_path.string() + std::string(kTemporarySuffix));
-  write_model_files(folder.path(), source.model, source.model_folder, source.save_dtype);
-  write_state(folder.path(), source.model, source.optimizer, source.state,
-              exactly_saved(source.model, source.save_dtype));
-  write_manifest(
-      folder.path(),
-      {.step = source.state.step, .identity = source.identity, .files = list_files(folder.path())});
-  core::fsync_folder(folder.path() / kStateFolder);
-  folder.publish(final_path);
-  return final_path;
 }
 
 Manifest verify_checkpoint(const fs::path& checkpoint) {

@@ -43,7 +43,8 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir, i
 // Writes output_dir/checkpoint-<step>: all files into a temporary folder, each synced, the manifest
 // last, then one rename. An older folder of that name is replaced. Throws kNumerical when a weight
 // or moment is not finite, kIo or kCannotCreate; then the temporary folder is removed and every
-// older checkpoint is as it was. Returns the folder.
+// older checkpoint is as it was. Returns the folder. Of one rank and at once; CheckpointSave
+// (trainer/checkpoint_save.h) does the same for many ranks, beside the training.
 std::filesystem::path save_checkpoint(const std::filesystem::path& output_dir,
                                       const CheckpointSource& source);
 
@@ -56,8 +57,9 @@ Manifest verify_checkpoint(const std::filesystem::path& checkpoint);
 std::optional<std::filesystem::path> find_resumable(const std::filesystem::path& output_dir,
                                                     std::vector<std::string>* damaged = nullptr);
 
-// Puts weights and moments into a model built as the run was (same base, same adapter). Throws
-// kBadInput when names or shapes differ.
+// Puts weights and moments into a model built as the run was (same base, same adapter), whatever
+// the layout it was saved with: what this rank keeps of them. Throws kBadInput when names or shapes
+// differ.
 TrainerState load_checkpoint(const std::filesystem::path& checkpoint, models::Model& model,
                              OptimizerState& optimizer);
 

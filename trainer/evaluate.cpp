@@ -2,61 +2,151 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
+#include <vector>
 
 #include "core/error.h"
+#include "parallel/comm/agree.h"
+#include "trainer/gather.h"
 #include "trainer/numerical.h"
+#include "trainer/step_numbers.h"
 
 namespace hone::trainer {
 namespace {
 
-kernels::HeadLoss loss_of(const models::Model& model, const data::MicroBatch& micro_batch) {
-  const models::Batch batch =
-      models::make_batch(model, micro_batch.input_ids, micro_batch.position_ids, micro_batch.labels,
-                         micro_batch.cu_doc_lens);
+// One stage after the other, each with its parameters gathered while it computes and those of the
+// next on their way.
+class StageWalk {
+ public:
+  StageWalk(models::Model& model, parallel::Mesh& mesh)
+      : model_(model),
+        is_gathered_(model.sharding.shards(parallel::kShardParameters)),
+        gather_(model, mesh) {}
+
+  // Calls visit(stage) for every stage. Collective.
+  template <typename Visit>
+  void run(const Visit& visit) {
+    const auto num_stages = static_cast<int64_t>(model_.stages.size());
+    each(0, [&](int64_t i) { gather_.start(i); });
+    for (int64_t stage = 0; stage < num_stages; ++stage) {
+      if (stage + 1 < num_stages) each(stage + 1, [&](int64_t i) { gather_.start(i); });
+      each(stage, [&](int64_t i) { gather_.wait(i); });
+      visit(stage);
+      each(stage, [&](int64_t i) { gather_.free(i); });
+    }
+  }
+
+ private:
+  // The stages whose parameters `stage` computes with. With two stages the shared one would still
+  // be there from before: models have at least one block.
+  template <typename Call>
+  void each(int64_t stage, const Call& call) {
+    if (!is_gathered_) return;
+    call(stage);
+    const int64_t shared = model_.stages[static_cast<size_t>(stage)].shares_with;
+    if (shared >= 0) call(shared);
+  }
+
+  models::Model& model_;
+  const bool is_gathered_;
+  ParameterGather gather_;
+};
+
+struct Place {
+  int64_t step = 0, index = 0;  // of the loader
+};
+
+std::vector<Place> places_of(const data::Loader& loader) {
+  std::vector<Place> places;
+  for (int64_t step = 0; step < loader.num_steps_per_epoch(0); ++step) {
+    for (int64_t index = 0; index < loader.num_micro_batches(step); ++index)
+      places.push_back({step, index});
+  }
+  return places;
+}
+
+// Every rank takes part in the gathers; one without a micro-batch computes nothing.
+kernels::HeadLoss loss_of(models::Model& model, StageWalk& walk,
+                          const std::optional<data::MicroBatch>& micro_batch) {
+  models::Batch batch;
+  if (micro_batch) {
+    batch = models::make_batch(model, micro_batch->input_ids, micro_batch->position_ids,
+                               micro_batch->labels, micro_batch->cu_doc_lens);
+  }
+  const auto head = static_cast<int64_t>(model.stages.size()) - 1;
   const models::ForwardContext context;
   at::Tensor x_TD;
-  for (size_t stage = 0; stage + 1 < model.stages.size(); ++stage) {
-    x_TD = model.stages[stage].forward(x_TD, batch, context);
-  }
-  kernels::HeadLoss loss = model.head(x_TD, batch, 1.0, false, context);
-  if (!std::isfinite(loss.loss_sum)) {
-    fail_not_finite(model, "the evaluation loss is not finite", loss.loss_sum, {&micro_batch, 1});
-  }
+  kernels::HeadLoss loss;
+  walk.run([&](int64_t stage) {
+    if (!micro_batch) return;
+    if (stage == head) {
+      loss = model.head(x_TD, batch, 1.0, false, context);
+    } else {
+      x_TD = model.stages[static_cast<size_t>(stage)].forward(x_TD, batch, context);
+    }
+  });
   return loss;
+}
+
+void check_finite(const models::Model& model, const data::Loader& loader,
+                  const std::vector<Place>& places, const MicroBatchNumbers& numbers,
+                  parallel::Mesh& mesh) {
+  const int64_t bad = numbers.first_not_finite();
+  if (bad < 0) return;
+  parallel::together(mesh.host, [&] {
+    if (bad % mesh.data_size() != mesh.data_rank()) return;
+    const Place& place = places[static_cast<size_t>(bad)];
+    const data::MicroBatch micro_batch = loader.micro_batch(place.step, place.index);
+    fail_not_finite(model, "the evaluation loss is not finite", numbers.loss_of(bad),
+                    {&micro_batch, 1});
+  });
+}
+
+EvalResult result_of(const MicroBatchNumbers& numbers) {
+  EvalResult result{.num_trained_tokens = numbers.num_trained_tokens(),
+                    .num_tokens = numbers.num_tokens(),
+                    .by_source = numbers.by_source()};
+  if (result.num_trained_tokens == 0) {
+    core::fail(core::ErrorKind::kBadInput, {.what = "the evaluation data has no trained tokens"});
+  }
+  result.loss = numbers.loss_sum() / static_cast<double>(result.num_trained_tokens);
+  result.perplexity = std::exp(result.loss);
+  return result;
 }
 
 }  // namespace
 
-std::optional<EvalResult> evaluate(const models::Model& model, const data::Loader& loader,
-                                   const EvalHooks& hooks) {
+std::optional<EvalResult> evaluate(models::Model& model, const data::Loader& loader,
+                                   parallel::Mesh& mesh, const EvalHooks& hooks) {
   const at::NoGradGuard no_grad;
-  EvalResult result;
-  if (loader.num_sources() > 1) {
-    result.by_source.resize(static_cast<size_t>(loader.num_sources()));
-  }
-  double loss_sum = 0;
-  const int64_t num_steps = loader.num_steps_per_epoch(0);
-  for (int64_t step = 0; step < num_steps; ++step) {
-    for (int64_t index = 0; index < loader.num_micro_batches(step); ++index) {
-      if (hooks.should_stop && hooks.should_stop()) return std::nullopt;
-      const data::MicroBatch micro_batch = loader.micro_batch(step, index);
-      const kernels::HeadLoss loss = loss_of(model, micro_batch);
-      loss_sum += loss.loss_sum;
-      add_losses(micro_batch, loss.losses, result.by_source);
-      result.num_trained_tokens += micro_batch.num_trained_tokens;
-      result.num_tokens += static_cast<int64_t>(micro_batch.input_ids.size());
+  const std::vector<Place> places = places_of(loader);
+  const auto num_micro_batches = static_cast<int64_t>(places.size());
+  MicroBatchNumbers numbers(num_micro_batches, loader.num_sources());
+  StageWalk walk(model, mesh);
+  for (int64_t begin = 0; begin < num_micro_batches; begin += mesh.data_size()) {
+    if (hooks.should_stop && hooks.should_stop()) return std::nullopt;
+    const int64_t own = begin + mesh.data_rank();
+    std::optional<data::MicroBatch> micro_batch;
+    if (own < num_micro_batches) {
+      const Place& place = places[static_cast<size_t>(own)];
+      micro_batch = loader.micro_batch(place.step, place.index);
     }
+    const kernels::HeadLoss loss = loss_of(model, walk, micro_batch);
+    if (micro_batch) numbers.enter(own, *micro_batch, loss.loss_sum, loss.losses);
+    const int64_t done = std::min(begin + mesh.data_size(), num_micro_batches);
     if (hooks.progress)
-      hooks.progress(static_cast<double>(step + 1) / static_cast<double>(num_steps));
+      hooks.progress(static_cast<double>(done) / static_cast<double>(num_micro_batches));
   }
-  if (result.num_trained_tokens == 0) {
-    core::fail(core::ErrorKind::kBadInput, {.what = "the evaluation data has no trained tokens"});
-  }
-  result.loss = loss_sum / static_cast<double>(result.num_trained_tokens);
-  result.perplexity = std::exp(result.loss);
-  return result;
+  numbers.exchange(mesh);
+  check_finite(model, loader, places, numbers, mesh);
+  return result_of(numbers);
+}
+
+std::optional<EvalResult> evaluate(models::Model& model, const data::Loader& loader,
+                                   const EvalHooks& hooks) {
+  parallel::Mesh mesh = parallel::solo_mesh();
+  return evaluate(model, loader, mesh, hooks);
 }
 
 }  // namespace hone::trainer

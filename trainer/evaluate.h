@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "models/model.h"
+#include "parallel/comm/mesh.h"
 #include "trainer/source_loss.h"
 
 namespace hone::trainer {
@@ -21,12 +22,17 @@ struct EvalResult {
 
 struct EvalHooks {
   std::function<void(double fraction)> progress;
-  std::function<bool()> should_stop;  // asked before every micro-batch
+  // Asked before every round of micro-batches; the same answer on all ranks.
+  std::function<bool()> should_stop;
 };
 
-// One pass (epoch 0) over the loader, no dropout, no gradients. nullopt when should_stop said so.
-// Throws kNumerical naming the sample ids of the first micro-batch whose loss is not finite.
-std::optional<EvalResult> evaluate(const models::Model& model, const data::Loader& loader,
-                                   const EvalHooks& hooks = {});
+// One pass (epoch 0) over the loader, no dropout, no gradients; micro-batches are dealt out to the
+// mesh's ranks, and the result is the same on all, bit by bit for any number of them. nullopt when
+// should_stop said so. Throws kNumerical naming the sample ids of the first micro-batch whose loss
+// is not finite.
+std::optional<EvalResult> evaluate(models::Model& model, const data::Loader& loader,
+                                   parallel::Mesh& mesh, const EvalHooks& hooks = {});
+std::optional<EvalResult> evaluate(models::Model& model, const data::Loader& loader,
+                                   const EvalHooks& hooks = {});  // on one rank
 
 }  // namespace hone::trainer

@@ -25,6 +25,10 @@ std::string train_row_json(const TrainRow& row) {
   json["tokens_per_second"] = row.tokens_per_second;
   json["flops_share"] = row.flops_share;
   if (!row.datasets.is_null()) json["datasets"] = row.datasets;
+  if (row.communication) {
+    json["comm_bytes"] = row.communication->num_bytes;
+    json["exposed_comm_seconds"] = row.communication->exposed_seconds;
+  }
   return json.dump();
 }
 

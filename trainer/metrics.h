@@ -12,6 +12,12 @@
 
 namespace hone::trainer {
 
+// With other ranks, as this rank saw it.
+struct Communication {
+  int64_t num_bytes = 0;       // sent
+  double exposed_seconds = 0;  // waited: what computing did not hide
+};
+
 struct TrainRow {
   int64_t step = 0;
   double loss = 0;  // mean over the trained tokens since the row before
@@ -21,6 +27,7 @@ struct TrainRow {
   double tokens_per_second = 0;
   double flops_share = 0;  // of the measured rate of matrix products; trainer/throughput.h
   core::Json datasets;     // losses_json of several datasets; null for one
+  std::optional<Communication> communication;  // since the row before; of a run on several ranks
 };
 
 // Numbers are written with as many digits as it takes to read the same double back.

@@ -5,7 +5,6 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "formats/model_folder.h"
-#include "formats/safetensors.h"
 #include "formats/weight_files.h"
 #include "models/spec/saved_config.h"
 
@@ -34,43 +33,43 @@ void copy_tokenizer(const fs::path& from, const fs::path& to) {
   }
 }
 
-void write_weights(const fs::path& folder, const std::vector<models::NamedTensor>& tensors,
-                   const std::string& stem) {
+ModelFiles plan_weights(std::vector<models::NamedTensor> tensors, const std::string& stem) {
   std::vector<formats::TensorSpec> specs;
-  std::map<std::string, const models::NamedTensor*> by_name;
-  for (const models::NamedTensor& tensor : tensors) {
+  std::map<std::string, models::NamedTensor> by_name;
+  for (models::NamedTensor& tensor : tensors) {
     specs.push_back({tensor.name, formats::parse_dtype(tensor.dtype, tensor.name), tensor.shape});
-    by_name[tensor.name] = &tensor;
+    by_name[tensor.name] = std::move(tensor);
   }
   const formats::ShardPlan plan = formats::plan_shards(specs, formats::kDefaultShardBytes, stem);
+  ModelFiles files;
   for (const auto& shard : plan.shards) {
-    formats::SafetensorsWriter writer(folder / shard.file_name,
-                                      formats::plan_safetensors(shard.tensors));
-    for (const formats::TensorSpec& spec : shard.tensors) {
-      const at::Tensor value = by_name.at(spec.name)->get();
-      writer.write(spec.name,
-                   {static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
-    }
-    writer.commit();
+    std::vector<models::NamedTensor> in_shard;
+    for (const formats::TensorSpec& spec : shard.tensors)
+      in_shard.push_back(std::move(by_name.at(spec.name)));
+    files.weights.push_back(plan_tensor_file(shard.file_name, std::move(in_shard)));
   }
   if (plan.has_index) {
-    core::write_file_atomic(folder / (stem + ".safetensors.index.json"),
-                            formats::shard_index_json(plan));
+    files.index_name = stem + ".safetensors.index.json";
+    files.index = formats::shard_index_json(plan);
   }
+  return files;
 }
 
 }  // namespace
 
-void write_model_files(const fs::path& folder, const models::Model& model,
-                       const fs::path& model_folder, const std::string& save_dtype) {
-  const auto tensors = models::tensors_to_save(model, save_dtype);
+ModelFiles plan_model_files(const models::Model& model, const std::string& save_dtype) {
+  return plan_weights(models::tensors_to_save(model, save_dtype),
+                      model.adapter.enabled() ? "adapter_model" : "model");
+}
+
+void write_side_files(const fs::path& folder, const ModelFiles& files, const models::Model& model,
+                      const fs::path& model_folder, const std::string& save_dtype) {
+  if (!files.index_name.empty()) core::write_file_atomic(folder / files.index_name, files.index);
   if (model.adapter.enabled()) {
-    write_weights(folder, tensors, "adapter_model");
     core::write_file_atomic(
         folder / "adapter_config.json",
         core::dump_json(models::adapter_config_json(model.adapter, model.spec)));
   } else {
-    write_weights(folder, tensors, "model");
     for (const char* name : formats::kConfigFiles) {
       if (!fs::exists(model_folder / name)) continue;
       write_config(model_folder / name, folder / name,

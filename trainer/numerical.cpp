@@ -3,6 +3,8 @@
 #include <set>
 
 #include "core/error.h"
+#include "models/flat_memory.h"
+#include "trainer/optimizer.h"
 
 namespace hone::trainer {
 namespace {
@@ -14,22 +16,35 @@ bool all_finite(const at::Tensor& tensor) {
          at::isfinite(tensor).all().item<bool>();
 }
 
-// "value of NAME", "gradient of NAME", or "" when all are finite.
+// Of what this rank keeps of a trainable parameter.
+bool kept_is_finite(const models::Stage& stage, const models::Parameter& parameter,
+                    const at::Tensor& kept) {
+  const ParameterPart part = kept_part_of(stage, parameter);
+  return part.size == 0 || all_finite(kept.narrow(0, part.offset, part.size));
+}
+
+bool value_is_finite(const models::Stage& stage, const models::Parameter& parameter) {
+  if (parameter.grad.defined()) return kept_is_finite(stage, parameter, stage.kept.trainable);
+  // Frozen ones that are sharded have no memory between their uses.
+  return !models::has_memory(parameter.value) || all_finite(parameter.value);
+}
+
+}  // namespace
+
 std::string first_bad_parameter(const models::Model& model) {
   for (const models::Stage& stage : model.stages) {
     for (const models::Parameter& parameter : stage.parameters) {
-      if (!all_finite(parameter.value)) return "value of " + parameter.name;
+      if (!value_is_finite(stage, parameter)) return "value of " + parameter.name;
     }
   }
   for (const models::Stage& stage : model.stages) {
     for (const models::Parameter& parameter : stage.parameters) {
-      if (!all_finite(parameter.grad)) return "gradient of " + parameter.name;
+      if (parameter.grad.defined() && !kept_is_finite(stage, parameter, stage.kept.grads))
+        return "gradient of " + parameter.name;
     }
   }
   return "";
 }
-
-}  // namespace
 
 std::string describe_samples(std::span<const data::MicroBatch> micro_batches) {
   std::vector<int64_t> ids;

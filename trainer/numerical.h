@@ -14,6 +14,9 @@ namespace hone::trainer {
 // "samples 3, 17, 20" of a step, in order, each once, at most 32 of them.
 std::string describe_samples(std::span<const data::MicroBatch> micro_batches);
 
+// "value of NAME", "gradient of NAME", of what this rank keeps, or "" when all is finite.
+std::string first_bad_parameter(const models::Model& model);
+
 // Throws kNumerical naming the first parameter, in model order, whose value is not finite, else the
 // first whose gradient is not. `what` begins the message: "the loss of step 12 is not finite".
 [[noreturn]] void fail_not_finite(const models::Model& model, const std::string& what, double got,

@@ -19,17 +19,20 @@ int64_t offset_in_stage(const models::Stage& stage, const models::Parameter& par
   return parameter.value.storage_offset() - stage.trainable.storage_offset();
 }
 
+// Of what the rank keeps, in its coordinates.
 std::vector<Segment> decay_segments(const models::Stage& stage, bool decay_all) {
   std::vector<Segment> segments;
   for (const models::Parameter& parameter : stage.parameters) {
     if (!parameter.grad.defined()) continue;
+    const ParameterPart part = kept_part_of(stage, parameter);
+    if (part.size == 0) continue;
     const bool decays = decay_all || parameter.shape.size() > 1;
-    const int64_t begin = offset_in_stage(stage, parameter);
-    const int64_t end = begin + parameter.value.numel();
-    if (!segments.empty() && segments.back().decays == decays && segments.back().end <= begin) {
+    const int64_t end = part.offset + part.size;
+    if (!segments.empty() && segments.back().decays == decays &&
+        segments.back().end <= part.offset) {
       segments.back().end = end;
     } else {
-      segments.push_back({begin, end, decays});
+      segments.push_back({part.offset, end, decays});
     }
   }
   return segments;
@@ -40,11 +43,10 @@ std::vector<Segment> decay_segments(const models::Stage& stage, bool decay_all) 
 OptimizerState make_optimizer_state(const models::Model& model) {
   OptimizerState state;
   for (const models::Stage& stage : model.stages) {
+    const at::Tensor& kept = stage.kept.trainable;
     const bool has_any = stage.trainable.defined() && stage.trainable.numel() > 0;
     for (auto* moments : {&state.exp_avg, &state.exp_avg_sq}) {
-      moments->push_back(
-          has_any ? kernels::lazy_zeros(stage.trainable.numel(), stage.trainable.device())
-                  : at::Tensor());
+      moments->push_back(has_any ? kernels::lazy_zeros(kept.numel(), kept.device()) : at::Tensor());
     }
   }
   return state;
@@ -65,13 +67,38 @@ at::Tensor view_of_parameter(const models::Stage& stage, const models::Parameter
       .view(parameter.shape);
 }
 
-double gradient_norm(const models::Model& model) {
-  double sum = 0;
-  for (const models::Stage& stage : model.stages) {
-    if (stage.grads.defined() && stage.grads.numel() > 0)
-      sum += kernels::sum_of_squares(stage.grads);
+ParameterPart kept_part_of(const models::Stage& stage, const models::Parameter& parameter) {
+  const int64_t begin = offset_in_stage(stage, parameter);
+  const auto part = parallel::intersect({begin, begin + parameter.value.numel()}, stage.kept.range);
+  if (part.size() == 0) return {};
+  return {part.begin - begin, part.begin - stage.kept.range.begin, part.size()};
+}
+
+std::vector<double> gradient_squares(const models::Model& model) {
+  std::vector<double> squares(model.stages.size() * kNormLeaves);
+  for (size_t i = 0; i < model.stages.size(); ++i) {
+    const models::Stage& stage = model.stages[i];
+    if (!stage.kept.grads.defined()) continue;
+    const parallel::ElementRange& range = stage.kept.range;
+    for (int64_t leaf = 0; leaf < kNormLeaves; ++leaf) {
+      const auto part =
+          parallel::intersect(parallel::part_of(stage.grads.numel(), leaf, kNormLeaves), range);
+      if (part.size() == 0) continue;
+      squares[i * kNormLeaves + static_cast<size_t>(leaf)] = kernels::sum_of_squares(
+          stage.kept.grads.narrow(0, part.begin - range.begin, part.size()));
+    }
   }
+  return squares;
+}
+
+double norm_of_squares(std::span<const double> squares) {
+  double sum = 0;
+  for (const double square : squares) sum += square;
   return std::sqrt(sum);
+}
+
+double gradient_norm(const models::Model& model) {
+  return norm_of_squares(gradient_squares(model));
 }
 
 double clip_factor(double norm, double max_norm) {
@@ -87,7 +114,7 @@ void update_parameters(models::Model& model, OptimizerState& state, const Optimi
       const auto part = [&](const at::Tensor& flat) {
         return flat.narrow(0, segment.begin, segment.end - segment.begin);
       };
-      at::Tensor param = part(stage.trainable), exp_avg = part(state.exp_avg[i]);
+      at::Tensor param = part(stage.kept.trainable), exp_avg = part(state.exp_avg[i]);
       at::Tensor exp_avg_sq = part(state.exp_avg_sq[i]);
       kernels::adamw_update({.learning_rate = learning_rate,
                              .beta1 = options.adam_beta1,
@@ -96,10 +123,10 @@ void update_parameters(models::Model& model, OptimizerState& state, const Optimi
                              .weight_decay = segment.decays ? options.weight_decay : 0.0,
                              .step = state.num_updates,
                              .grad_scale = grad_scale},
-                            param, part(stage.grads), exp_avg, exp_avg_sq);
+                            param, part(stage.kept.grads), exp_avg, exp_avg_sq);
     }
   }
-  if (model.refresh_compute_weights) model.refresh_compute_weights();
+  models::refresh_compute_weights(model);
 }
 
 }  // namespace hone::trainer

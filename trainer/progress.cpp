@@ -23,8 +23,9 @@ std::string bar(double fraction) {
 
 }  // namespace
 
-Progress::Progress(int64_t first_step, int64_t max_steps)
-    : on_terminal_(::isatty(STDERR_FILENO) != 0),
+Progress::Progress(int64_t first_step, int64_t max_steps, bool speaks)
+    : speaks_(speaks),
+      on_terminal_(speaks && ::isatty(STDERR_FILENO) != 0),
       first_step_(first_step),
       max_steps_(max_steps),
       start_(std::chrono::steady_clock::now()) {}
@@ -64,7 +65,7 @@ void Progress::evaluating(double fraction) {
 }
 
 void Progress::row_logged(const TrainRow& row) {
-  if (on_terminal_) return;
+  if (on_terminal_ || !speaks_) return;
   const std::string share =
       row.flops_share > 0 ? fmt::format(" ({:.0f} % of the GEMM rate)", 100 * row.flops_share) : "";
   spdlog::info("step {}/{}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.0f} tokens/s{}  {} left",
@@ -73,6 +74,7 @@ void Progress::row_logged(const TrainRow& row) {
 }
 
 void Progress::message(const std::string& text) {
+  if (!speaks_) return;
   if (bar_visible_) std::fputs("\r\x1b[K", stderr);
   bar_visible_ = false;
   spdlog::info("{}", text);

@@ -11,7 +11,8 @@ namespace hone::trainer {
 
 class Progress {
  public:
-  Progress(int64_t first_step, int64_t max_steps);
+  // A silent one tells nothing: that of ranks other than 0.
+  Progress(int64_t first_step, int64_t max_steps, bool speaks = true);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -25,7 +26,7 @@ class Progress {
   void draw(const std::string& text);
   std::string time_left(int64_t step) const;
 
-  bool on_terminal_;
+  const bool speaks_, on_terminal_;
   int64_t first_step_, max_steps_;
   std::chrono::steady_clock::time_point start_, last_drawn_;
   bool bar_visible_ = false;

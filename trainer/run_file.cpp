@@ -3,7 +3,6 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
-#include "trainer/process_stats.h"
 
 namespace hone::trainer {
 namespace {
@@ -16,29 +15,15 @@ Json optional_number(const std::optional<double>& value) {
 
 }  // namespace
 
-int64_t parameter_bytes(const models::Model& model) {
-  int64_t bytes = 0;
-  for (const models::Stage& stage : model.stages) {
-    for (const models::Parameter& parameter : stage.parameters) {
-      bytes += static_cast<int64_t>(parameter.value.nbytes());
-      const bool has_copy = parameter.grad.defined() && model.compute_dtype != at::kFloat;
-      if (has_copy)
-        bytes +=
-            parameter.value.numel() * static_cast<int64_t>(at::elementSize(model.compute_dtype));
-    }
-  }
-  return bytes;
-}
-
 RunFile::RunFile(const std::filesystem::path& path, const Json& run_info,
-                 const models::Model& model, const OptimizerState& optimizer,
-                 const parallel::Layout& layout)
+                 const models::Model& model, const RankBytes& bytes, const parallel::Layout& layout)
     : path_(path), json_(run_info.is_object() ? run_info : Json::object()) {
   json_["layout"] = parallel::layout_to_json(layout);
   json_["num_parameters"] = models::num_parameters(model);
   json_["num_trainable"] = models::num_trainable(model);
-  json_["param_bytes"] = Json::array({parameter_bytes(model)});
-  json_["optimizer_bytes"] = Json::array({optimizer_bytes(optimizer)});
+  json_["param_bytes"] = bytes.parameters;
+  json_["grad_bytes"] = bytes.gradients;
+  json_["optimizer_bytes"] = bytes.optimizer;
   json_["outcome"] = Json{{"status", "running"}};
   write();
 }
@@ -48,11 +33,22 @@ void RunFile::set_startup_seconds(double seconds) {
   write();
 }
 
-void RunFile::set_measurements(const Json& seconds, const Json& throughput) {
+void RunFile::set_measurements(const Json& seconds, const Json& throughput,
+                               const std::vector<int64_t>& peak_bytes) {
   json_["seconds"] = seconds;
   json_["seconds"]["startup"] = json_.value("startup_seconds", 0.0);
-  json_["memory"] = {{"peak_rss_bytes", peak_resident_bytes()}};
+  json_["memory"] = {{"peak_rss_bytes", peak_bytes.front()}, {"rank_peak_rss_bytes", peak_bytes}};
   json_["throughput"] = throughput;
+  write();
+}
+
+void RunFile::add_save(const SaveTimes& times) {
+  json_["saves"].push_back({{"step", times.step},
+                            {"bytes", times.num_bytes},
+                            {"seconds", times.seconds},
+                            {"write_seconds", times.write_seconds},
+                            {"hash_seconds", times.hash_seconds},
+                            {"exposed_seconds", times.exposed_seconds}});
   write();
 }
 

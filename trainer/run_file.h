@@ -7,15 +7,12 @@
 #include "core/json.h"
 #include "models/model.h"
 #include "parallel/layout.h"
-#include "trainer/optimizer.h"
+#include "trainer/checkpoint_save.h"
 #include "trainer/options.h"
+#include "trainer/rank_bytes.h"
 #include "trainer/train.h"
 
 namespace hone::trainer {
-
-// Bytes of weights one rank keeps between steps: float32 masters and frozen weights, and the
-// compute copies of masters when the compute dtype is another.
-int64_t parameter_bytes(const models::Model& model);
 
 // Adds to a recipe's run_info what the trainer knows, and writes it at every change of the outcome:
 // a reader always finds the last one.
@@ -23,11 +20,13 @@ class RunFile {
  public:
   // Outcome "running".
   RunFile(const std::filesystem::path& path, const core::Json& run_info, const models::Model& model,
-          const OptimizerState& optimizer, const parallel::Layout& layout);
+          const RankBytes& bytes, const parallel::Layout& layout);
   void set_startup_seconds(double seconds);
-  // Where the time went ("data", "forward", ...), how fast the steps were, and the most memory so
-  // far: of this process, so of the part of the run since its last start.
-  void set_measurements(const core::Json& seconds, const core::Json& throughput);
+  // Where rank 0's time went ("data", "forward", ...), how fast the steps were, and the most memory
+  // so far, by rank: of these processes, so of the part of the run since its last start.
+  void set_measurements(const core::Json& seconds, const core::Json& throughput,
+                        const std::vector<int64_t>& peak_bytes);
+  void add_save(const SaveTimes& times);
   void set_best(const core::Json& best);      // of selection_json
   void set_pushes(const core::Json& pushes);  // of Publisher
   void finish(const TrainResult& result);     // "finished" or "stopped"

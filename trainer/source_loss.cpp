@@ -27,6 +27,7 @@ void add_losses(const SourceLosses& more, SourceLosses& sums) {
 }
 
 core::Json losses_json(const SourceLosses& losses, const std::vector<std::string>& names) {
+  if (losses.empty()) return nullptr;
   core::Json json = core::Json::object();
   for (size_t i = 0; i < losses.size(); ++i) {
     if (losses[i].num_trained_tokens == 0) continue;

@@ -29,7 +29,7 @@ void add_losses(const data::MicroBatch& micro_batch, std::span<const double> los
 void add_losses(const SourceLosses& more, SourceLosses& sums);
 
 // {"chat": {"loss": mean over its trained tokens, "trained_tokens": n}, ...}; a dataset that had no
-// trained token is left out. `names` has a name for each.
+// trained token is left out. `names` has a name for each. null for one dataset.
 core::Json losses_json(const SourceLosses& losses, const std::vector<std::string>& names);
 
 }  // namespace hone::trainer

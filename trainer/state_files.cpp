@@ -19,54 +19,55 @@ using core::Json;
 
 constexpr int kStateVersion = 1;
 
-// One trainable parameter's part of a buffer kept beside the weights.
-struct StateTensor {
-  std::string name;
-  at::Tensor value;  // a float32 view
-};
-
 using FlatOfStage = std::function<at::Tensor(size_t stage)>;
 
-std::vector<StateTensor> state_tensors(const models::Model& model,
-                                       const FlatOfStage& flat_of_stage) {
-  std::vector<StateTensor> tensors;
+// What this rank keeps of every trainable parameter, in buffers laid out as KeptPart::trainable.
+struct KeptParameter {
+  std::string name;
+  std::vector<int64_t> shape;
+  int64_t begin = 0;  // element of the parameter where `kept` begins
+  at::Tensor kept;    // a float32 view
+};
+
+std::vector<KeptParameter> kept_parameters(const models::Model& model,
+                                           const FlatOfStage& flat_of_stage) {
+  std::vector<KeptParameter> result;
   for (size_t i = 0; i < model.stages.size(); ++i) {
     for (const models::Parameter& parameter : model.stages[i].parameters) {
       if (!parameter.grad.defined()) continue;
-      tensors.push_back(
-          {parameter.name, view_of_parameter(model.stages[i], parameter, flat_of_stage(i))});
+      const ParameterPart part = kept_part_of(model.stages[i], parameter);
+      result.push_back({parameter.name, parameter.shape, part.begin,
+                        flat_of_stage(i).narrow(0, part.offset, part.size)});
     }
   }
-  return tensors;
+  return result;
 }
 
-std::vector<StateTensor> moments(const models::Model& model, const std::vector<at::Tensor>& flats) {
-  return state_tensors(model, [&](size_t stage) { return flats[stage]; });
-}
-
-std::vector<StateTensor> weights(const models::Model& model) {
-  return state_tensors(model, [&](size_t stage) { return model.stages[stage].trainable; });
-}
-
-void write_tensors(const fs::path& path, const std::vector<StateTensor>& tensors) {
-  std::vector<formats::TensorSpec> specs;
-  for (const StateTensor& tensor : tensors) {
-    specs.push_back({tensor.name, formats::Dtype::kF32, tensor.value.sizes().vec()});
+TensorFile plan_state_file(const char* name, const models::Model& model,
+                           const FlatOfStage& flat_of_stage,
+                           const std::set<std::string>& left_out = {}) {
+  std::vector<models::NamedTensor> tensors;
+  for (size_t i = 0; i < model.stages.size(); ++i) {
+    for (const models::Parameter& parameter : model.stages[i].parameters) {
+      if (!parameter.grad.defined() || left_out.contains(parameter.name)) continue;
+      tensors.push_back(models::named_state(model.stages[i], parameter, flat_of_stage(i)));
+    }
   }
-  formats::SafetensorsWriter writer(path, formats::plan_safetensors(specs));
-  for (const StateTensor& tensor : tensors) {
-    const at::Tensor value = tensor.value.to(at::kCPU).contiguous();
-    writer.write(tensor.name,
-                 {static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
-  }
-  writer.commit();
+  return plan_tensor_file(fs::path(kStateFolder) / name, std::move(tensors));
 }
 
-// The bytes of a float32 tensor of this name and shape, or what is wrong with it.
+FlatOfStage moments(const std::vector<at::Tensor>& flats) {
+  return [&flats](size_t stage) { return flats[stage]; };
+}
+
+FlatOfStage masters(const models::Model& model) {
+  return [&model](size_t stage) { return model.stages[stage].kept.trainable; };
+}
+
+// A tensor of a file, of whatever name, dtype and shape.
 struct Found {
-  std::span<const std::byte> bytes;
-  formats::Dtype dtype = formats::Dtype::kF32;
-  std::vector<int64_t> shape;
+  const formats::SafetensorsFile* file = nullptr;
+  const formats::TensorEntry* entry = nullptr;
 };
 using Lookup = std::function<std::optional<Found>(const std::string& name)>;
 
@@ -74,40 +75,43 @@ Lookup look_in(const formats::SafetensorsFile& file) {
   return [&file](const std::string& name) -> std::optional<Found> {
     const auto* entry = file.find(name);
     if (entry == nullptr) return std::nullopt;
-    return Found{file.bytes(*entry), entry->dtype, entry->shape};
+    return Found{&file, entry};
   };
 }
 
-void read_tensor(const StateTensor& tensor, const Lookup& lookup, const fs::path& where) {
-  const auto found = lookup(tensor.name);
-  const std::string expected = "F32 " + formats::format_shape(tensor.value.sizes().vec());
+// Reads what is kept and no other byte.
+void read_kept(const KeptParameter& parameter, const Lookup& lookup, const fs::path& where) {
+  const auto found = lookup(parameter.name);
+  const std::string expected = "F32 " + formats::format_shape(parameter.shape);
   if (!found) {
     fail(ErrorKind::kBadInput,
-         {.what = "no tensor '" + tensor.name + "'", .where = where, .expected = expected});
+         {.what = "no tensor '" + parameter.name + "'", .where = where, .expected = expected});
   }
-  if (found->dtype != formats::Dtype::kF32 || found->shape != tensor.value.sizes().vec()) {
-    fail(ErrorKind::kBadInput, {.what = "tensor '" + tensor.name + "' does not fit the model",
+  const formats::TensorEntry& entry = *found->entry;
+  if (entry.dtype != formats::Dtype::kF32 || entry.shape != parameter.shape) {
+    fail(ErrorKind::kBadInput, {.what = "tensor '" + parameter.name + "' does not fit the model",
                                 .where = where,
-                                .got = std::string(formats::dtype_name(found->dtype)) + " " +
-                                       formats::format_shape(found->shape),
+                                .got = std::string(formats::dtype_name(entry.dtype)) + " " +
+                                       formats::format_shape(entry.shape),
                                 .expected = expected});
   }
-  // A copy through a tensor of its own: the bytes of a file may not be aligned.
-  at::Tensor value = at::empty(tensor.value.sizes(), at::kFloat);
-  std::copy(found->bytes.begin(), found->bytes.end(),
-            static_cast<std::byte*>(value.mutable_data_ptr()));
-  at::Tensor target = tensor.value;
-  target.copy_(value);
+  if (parameter.kept.numel() == 0) return;
+  at::Tensor target = parameter.kept;
+  const bool direct = target.is_cpu();
+  at::Tensor value = direct ? target : at::empty(target.sizes(), at::kFloat);
+  found->file->read(entry, static_cast<uint64_t>(parameter.begin) * sizeof(float),
+                    {static_cast<std::byte*>(value.mutable_data_ptr()), value.nbytes()});
+  if (!direct) target.copy_(value);
 }
 
-void read_moments(const fs::path& path, const std::vector<StateTensor>& tensors) {
+void read_moments(const fs::path& path, const std::vector<KeptParameter>& parameters) {
   const auto file = formats::SafetensorsFile::open(path);
-  for (const StateTensor& tensor : tensors) read_tensor(tensor, look_in(file), path);
-  if (file.tensors().size() != tensors.size()) {
+  for (const KeptParameter& parameter : parameters) read_kept(parameter, look_in(file), path);
+  if (file.tensors().size() != parameters.size()) {
     fail(ErrorKind::kBadInput, {.what = "not the moments of this model",
                                 .where = path,
                                 .got = std::to_string(file.tensors().size()) + " tensors",
-                                .expected = std::to_string(tensors.size())});
+                                .expected = std::to_string(parameters.size())});
   }
 }
 
@@ -127,20 +131,21 @@ void read_weights(const fs::path& checkpoint, const models::Model& model) {
     if (adapter) return look_in(*adapter)(name);
     const auto* entry = full->find(name);
     if (entry == nullptr) return std::nullopt;
-    return Found{full->bytes(*entry), entry->dtype, entry->shape};
+    const formats::SafetensorsFile& file = full->files()[entry->file];
+    return Found{&file, &file.tensors()[entry->entry]};
   };
-  for (const StateTensor& tensor : weights(model)) {
-    const bool has_master = master && master->find(tensor.name) != nullptr;
-    read_tensor(tensor, has_master ? look_in(*master) : in_model_files,
-                has_master ? master_path : checkpoint);
+  for (const KeptParameter& parameter : kept_parameters(model, masters(model))) {
+    const bool has_master = master && master->find(parameter.name) != nullptr;
+    read_kept(parameter, has_master ? look_in(*master) : in_model_files,
+              has_master ? master_path : checkpoint);
   }
 }
 
-Json state_to_json(const TrainerState& state, const OptimizerState& optimizer) {
+Json state_to_json(const TrainerState& state, int64_t num_updates) {
   Json json;
   json["version"] = kStateVersion;
   json["step"] = state.step;
-  json["num_updates"] = optimizer.num_updates;
+  json["num_updates"] = num_updates;
   json["tokens"] = state.num_tokens;
   json["data"] = Json{{"next_step", state.step}};
   json["loss_sum"] = state.loss_sum;
@@ -197,28 +202,32 @@ TrainerState state_from_json(const Json& json, OptimizerState& optimizer, const 
 
 }  // namespace
 
-void write_state(const fs::path& checkpoint, const models::Model& model,
-                 const OptimizerState& optimizer, const TrainerState& state,
-                 const std::set<std::string>& saved_exactly) {
-  const fs::path folder = checkpoint / kStateFolder;
-  core::make_folders(folder);
-  write_tensors(folder / "exp_avg.safetensors", moments(model, optimizer.exp_avg));
-  write_tensors(folder / "exp_avg_sq.safetensors", moments(model, optimizer.exp_avg_sq));
-  std::vector<StateTensor> masters = weights(model);
-  std::erase_if(masters,
-                [&](const StateTensor& tensor) { return saved_exactly.contains(tensor.name); });
-  if (!masters.empty()) write_tensors(folder / "master.safetensors", masters);
-  core::write_file_atomic(folder / "trainer_state.json",
-                          core::dump_json(state_to_json(state, optimizer)));
+std::vector<TensorFile> plan_state_files(const models::Model& model,
+                                         const OptimizerState& optimizer,
+                                         const std::set<std::string>& saved_exactly) {
+  std::vector<TensorFile> files;
+  files.push_back(plan_state_file("exp_avg.safetensors", model, moments(optimizer.exp_avg)));
+  files.push_back(plan_state_file("exp_avg_sq.safetensors", model, moments(optimizer.exp_avg_sq)));
+  TensorFile master = plan_state_file("master.safetensors", model, masters(model), saved_exactly);
+  if (!master.tensors.empty()) files.push_back(std::move(master));
+  return files;
+}
+
+void write_trainer_state(const fs::path& checkpoint, const TrainerState& state,
+                         int64_t num_updates) {
+  core::make_folders(checkpoint / kStateFolder);
+  core::write_file_atomic(checkpoint / kStateFolder / "trainer_state.json",
+                          core::dump_json(state_to_json(state, num_updates)));
 }
 
 TrainerState read_state(const fs::path& checkpoint, models::Model& model,
                         OptimizerState& optimizer) {
   const fs::path folder = checkpoint / kStateFolder;
   read_weights(checkpoint, model);
-  read_moments(folder / "exp_avg.safetensors", moments(model, optimizer.exp_avg));
-  read_moments(folder / "exp_avg_sq.safetensors", moments(model, optimizer.exp_avg_sq));
-  if (model.refresh_compute_weights) model.refresh_compute_weights();
+  read_moments(folder / "exp_avg.safetensors", kept_parameters(model, moments(optimizer.exp_avg)));
+  read_moments(folder / "exp_avg_sq.safetensors",
+               kept_parameters(model, moments(optimizer.exp_avg_sq)));
+  models::refresh_compute_weights(model);
   const fs::path path = folder / "trainer_state.json";
   return state_from_json(core::read_json_file(path), optimizer, path);
 }

@@ -52,12 +52,17 @@ double measure_gemm_rate(at::ScalarType dtype, at::Device device) {
 Throughput::Throughput(const FlopCounts& counts, double gemm_rate)
     : counts_(counts), gemm_rate_(gemm_rate) {}
 
-void Throughput::add_step(std::span<const data::MicroBatch> micro_batches, double seconds) {
-  Work step{.flops = flops_of(counts_, micro_batches), .seconds = seconds};
-  for (const data::MicroBatch& micro_batch : micro_batches) {
-    step.num_tokens += static_cast<int64_t>(micro_batch.input_ids.size());
-    step.num_trained_tokens += micro_batch.num_trained_tokens;
-  }
+std::vector<double> Throughput::flops_of(std::span<const data::MicroBatch> micro_batches) const {
+  const StepFlops flops = trainer::flops_of(counts_, micro_batches);
+  return {flops.blocks, flops.head, flops.attention};
+}
+
+void Throughput::add_step(int64_t num_tokens, int64_t num_trained_tokens,
+                          const std::vector<double>& flops, double seconds) {
+  const Work step{.num_tokens = num_tokens,
+                  .num_trained_tokens = num_trained_tokens,
+                  .flops = {.blocks = flops[0], .head = flops[1], .attention = flops[2]},
+                  .seconds = seconds};
   add(step, row_);
   add(step, run_);
 }

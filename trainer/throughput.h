@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/json.h"
 #include "data/micro_batch.h"
@@ -33,7 +34,11 @@ class Throughput {
   // `gemm_rate`: of measure_gemm_rate for the dtype the model computes in; 0: not known.
   Throughput(const FlopCounts& counts, double gemm_rate);
 
-  void add_step(std::span<const data::MicroBatch> micro_batches, double seconds);
+  // Of micro-batches that a rank computed: summed over ranks they are the `flops` of add_step.
+  std::vector<double> flops_of(std::span<const data::MicroBatch> micro_batches) const;
+  // A step of all ranks.
+  void add_step(int64_t num_tokens, int64_t num_trained_tokens, const std::vector<double>& flops,
+                double seconds);
   const Work& row() const { return row_; }  // since the last end_row
   void end_row() { row_ = {}; }
   double share(const Work& work) const;  // of gemm_rate; 0 where that is not known

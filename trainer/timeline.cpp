@@ -3,8 +3,8 @@
 namespace hone::trainer {
 namespace {
 
-constexpr std::array kNames{"data",      "forward",  "loss",     "recompute", "backward",
-                            "optimizer", "evaluate", "generate", "save"};
+constexpr std::array kNames{"data",        "forward",   "loss",     "recompute", "backward",
+                            "communicate", "optimizer", "evaluate", "generate",  "save"};
 
 }  // namespace
 

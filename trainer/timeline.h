@@ -17,7 +17,8 @@ enum class Part {
   kLoss,       // final norm, head and cross-entropy, with their gradients
   kRecompute,  // gradient_checkpointing: blocks once more
   kBackward,
-  kOptimizer,  // gradient norm, clipping, update
+  kCommunicate,  // waiting for other ranks and their data: what computing did not hide
+  kOptimizer,    // gradient norm, clipping, update
   kEvaluate,
   kGenerate,
   kSave,
@@ -63,6 +64,7 @@ class Timeline {
   bool traces() const { return trace_ != nullptr; }
 
   core::Json seconds() const;  // {"data": 0.1, "forward": ...}
+  double seconds_of(Part part) const { return seconds_[static_cast<size_t>(part)]; }
 
  private:
   static constexpr size_t kNumParts = static_cast<size_t>(Part::kSave) + 1;

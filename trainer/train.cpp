@@ -8,15 +8,18 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "parallel/comm/agree.h"
 #include "parallel/schedule.h"
 #include "trainer/checkpoint.h"
+#include "trainer/checkpoint_save.h"
 #include "trainer/evaluate.h"
-#include "trainer/metrics.h"
-#include "trainer/model_files.h"
+#include "trainer/gather.h"
 #include "trainer/process_stats.h"
 #include "trainer/progress.h"
+#include "trainer/rank_bytes.h"
 #include "trainer/resume.h"
-#include "trainer/run_file.h"
+#include "trainer/run_files.h"
+#include "trainer/run_saves.h"
 #include "trainer/schedule.h"
 #include "trainer/selection.h"
 #include "trainer/signals.h"
@@ -30,36 +33,41 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-core::Json datasets_json(const SourceLosses& losses, const std::vector<std::string>& names) {
-  return losses.empty() ? core::Json() : losses_json(losses, names);
+
+// As start_state, where the parts that other ranks keep are shared besides.
+TrainerState agreed_start(const TrainInputs& inputs, const TrainOptions& options,
+                          parallel::Mesh& mesh, OptimizerState& optimizer, int64_t horizon) {
+  TrainerState state;
+  parallel::together(mesh.host, [&] { state = start_state(inputs, options, optimizer, horizon); });
+  share_parameters(inputs.model, mesh);
+  return state;
 }
 
 class Run {
  public:
-  Run(const TrainInputs& inputs, const TrainOptions& options)
+  // Collective over the mesh, as all that is called on every rank.
+  Run(const TrainInputs& inputs, const TrainOptions& options, parallel::Mesh& mesh)
       : inputs_(inputs),
         options_(options),
+        mesh_(mesh),
         rate_(make_learning_rate(options.schedule, options.max_steps)),
         optimizer_(make_optimizer_state(inputs.model)),
         stages_(describe_stages(inputs.model)),
-        state_(start_state(inputs, options, optimizer_, rate_.horizon)),
-        metrics_(options.output_dir / "metrics.jsonl", resume_point(inputs, options, state_)),
-        run_file_(options.output_dir / "run.json", options.run_info, inputs.model, optimizer_,
-                  layout_),
-        progress_(state_.step, options.max_steps),
+        state_(agreed_start(inputs, options, mesh, optimizer_, rate_.horizon)),
+        progress_(state_.step, options.max_steps, mesh.rank == 0),
         timeline_(inputs.trace),
-        throughput_(count_flops(inputs.model), options.gemm_rate),
-        first_step_(state_.step) {
+        throughput_(count_flops(inputs.model),
+                    options.gemm_rate * static_cast<double>(mesh.host.size())),
+        first_step_(state_.step),
+        saves_(inputs, options, mesh, files_, progress_, timeline_, [this] { report(); }) {
+    const RankBytes bytes = gather_rank_bytes(mesh, inputs.model, optimizer_);
+    parallel::together(mesh_.host, [&] {
+      if (mesh_.rank == 0) open_run_files(inputs, options, state_, bytes, mesh.layout, files_);
+    });
+    const RowsOfStep rows = rows_of_step(files_, state_.step, mesh_);
+    eval_row_ = rows.eval_row;
+    if (rows.has_samples) sampled_step_ = state_.step;
     if (inputs.resume_from) saved_step_ = state_.step;
-    if (!inputs.sample_prompts.empty()) {
-      samples_.emplace(options.output_dir / "samples.jsonl", *inputs.tokenizer,
-                       Samples::Options{.prompts = inputs.sample_prompts,
-                                        .max_new_tokens = options.samples.max_new_tokens,
-                                        .eos_token_ids = inputs.eos_token_ids},
-                       samples_to_keep(inputs, options, state_));
-    }
-    if (inputs.publish) publisher_.emplace(inputs.publish, inputs.trace);
-    if (const core::Json* row = metrics_.eval_row(state_.step)) eval_row_ = *row;
     result_.first_eval_loss = state_.first_eval_loss;
   }
 
@@ -71,12 +79,15 @@ class Run {
       result_.model_eval_loss = result_.last_eval_loss;
       if (!result_.stopped_by_signal) finish();
       report();
-      run_file_.finish(result_);
+      if (files_.run) files_.run->finish(result_);
       if (const std::string formula = throughput_.formula(); !formula.empty())
         progress_.message("throughput: " + formula);
+    } catch (const parallel::AgreedError& error) {
+      saves_.keep_under_way();
+      fail(error);
+      throw;
     } catch (const std::exception& error) {
-      run_file_.fail(state_.step, error.what());
-      tell(RunMoment::kEnded);
+      fail(error);
       throw;
     }
     tell(RunMoment::kEnded);
@@ -84,16 +95,30 @@ class Run {
   }
 
  private:
+  void fail(const std::exception& error) {
+    if (files_.run) files_.run->fail(state_.step, error.what());
+    tell(RunMoment::kEnded);
+  }
+
   void tell(RunMoment moment) const {
     if (inputs_.on_moment) inputs_.on_moment(moment);
+  }
+
+  // Whether any rank was asked to stop, as all ranks know from here on.
+  bool agree_to_stop() {
+    int32_t number = signals_.number();
+    mesh_.host.all_reduce(&number, &number, 1, parallel::DType::kInt32, parallel::ReduceOp::kMax);
+    stop_signal_ = number;
+    return number != 0;
   }
 
   void loop() {
     evaluate_if_due();
     count_evaluation();
     sample_if_due();
-    while (!is_last() && !signals_.requested()) {
+    while (!is_last() && !agree_to_stop()) {
       step();
+      saves_.advance();
       log_if_due();
       evaluate_if_due();
       const bool is_best = count_evaluation();
@@ -113,8 +138,9 @@ class Run {
     if (state_.step > first_step_) log_if_due();
     sample_if_due();
     save();
+    saves_.finish();
     if (result_.stopped_by_signal) {
-      progress_.message("stopped by signal " + std::to_string(signals_.number()) + " after step " +
+      progress_.message("stopped by signal " + std::to_string(stop_signal_) + " after step " +
                         std::to_string(state_.step) + "; go on with --resume");
     } else if (result_.stopped_early) {
       progress_.message(
@@ -133,12 +159,12 @@ class Run {
       result_.last_eval_loss = result_.model_eval_loss = eval_row_["eval_loss"].get<double>();
     }
     if (options_.selection.load_best_model_at_end && best.best_metric) load_best(best);
-    write_model_files(options_.output_dir, inputs_.model, inputs_.model_folder,
-                      options_.save_dtype);
-    run_file_.set_best(selection_json(options_.selection, best));
-    if (!publisher_) return;
-    publisher_->wait();
-    run_file_.set_pushes(publisher_->json());
+    save_final_model(options_.output_dir, inputs_.model, inputs_.model_folder, options_.save_dtype,
+                     mesh_);
+    if (files_.run) files_.run->set_best(selection_json(options_.selection, best));
+    if (!files_.publisher) return;
+    files_.publisher->wait();
+    files_.run->set_pushes(files_.publisher->json());
   }
 
   void load_best(const SelectionState& best) {
@@ -146,18 +172,25 @@ class Run {
     result_.model_eval_loss = best.best_eval_loss;
     if (best.best_step == state_.step) return;
     const fs::path path = checkpoint_of_step(inputs_, options_, best.best_step);
-    verify_checkpoint(path);
-    load_checkpoint(path, inputs_.model, optimizer_);
+    parallel::together(mesh_.host, [&] {
+      if (mesh_.rank == 0) verify_checkpoint(path);
+      load_checkpoint(path, inputs_.model, optimizer_);
+    });
+    share_parameters(inputs_.model, mesh_);
     progress_.message(fmt::format("the best model is that of step {} ({} {:.4f}), from {}",
                                   best.best_step, options_.selection.metric, *best.best_metric,
                                   path.string()));
   }
 
-  void report() { run_file_.set_measurements(timeline_.seconds(), throughput_.json()); }
+  void report() {
+    const std::vector<int64_t> peak_bytes = gather_peak_bytes(mesh_);
+    if (files_.run)
+      files_.run->set_measurements(timeline_.seconds(), throughput_.json(), peak_bytes);
+  }
 
   bool stops_early() const { return wants_early_stop(options_.selection, state_.selection); }
   bool is_last() const { return state_.step >= options_.max_steps || stops_early(); }
-  bool should_stop() const { return signals_.requested() && !is_last(); }
+  bool should_stop() const { return stop_signal_ != 0 && !is_last(); }
 
   // Evaluations at eval_steps are those that every run over these steps has, so only they may
   // change how it goes on. Returns whether this step has one, and the best so far.
@@ -170,13 +203,14 @@ class Run {
   void note_first_forward() {
     if (startup_noted_) return;
     startup_noted_ = true;
-    run_file_.set_startup_seconds(seconds_since_process_start());
+    if (files_.run) files_.run->set_startup_seconds(seconds_since_process_start());
   }
 
   std::vector<data::MicroBatch> read_micro_batches() {
     const Timeline::Span span = timeline_.part(Part::kData);
     std::vector<data::MicroBatch> micro_batches;
-    for (int64_t i = 0; i < inputs_.train_data.num_micro_batches(state_.step); ++i) {
+    for (const int64_t i : parallel::micro_batches_of(
+             mesh_.layout, mesh_.rank, inputs_.train_data.num_micro_batches(state_.step))) {
       micro_batches.push_back(inputs_.train_data.micro_batch(state_.step, i));
     }
     return micro_batches;
@@ -198,7 +232,9 @@ class Run {
     state_.loss_tokens += last_step_.num_trained_tokens;
     add_losses(last_step_.by_source, state_.by_source);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    throughput_.add_step(micro_batches, seconds);
+    throughput_.add_step(last_step_.num_tokens, last_step_.num_trained_tokens, last_step_.sums,
+                         seconds);
+    comm_bytes_ += last_step_.comm_bytes;
     timeline_.counter("tokens/s", static_cast<double>(last_step_.num_tokens) / seconds);
     if (timeline_.traces())
       timeline_.counter("memory, MB", 1e-6 * static_cast<double>(resident_bytes()));
@@ -208,10 +244,13 @@ class Run {
   }
 
   void run_actions(std::span<const data::MicroBatch> micro_batches) {
-    const auto actions =
-        parallel::make_step(stages_, layout_, 0,
-                            {.num_micro_batches = static_cast<int64_t>(micro_batches.size()),
-                             .recompute = options_.gradient_checkpointing});
+    const int64_t num_micro_batches = inputs_.train_data.num_micro_batches(state_.step);
+    const auto actions = parallel::make_step(stages_, mesh_.layout, mesh_.rank,
+                                             {.num_micro_batches = num_micro_batches,
+                                              .recompute = options_.gradient_checkpointing,
+                                              .shard_level = inputs_.model.sharding.level,
+                                              .strict = options_.strict,
+                                              .overlap_reduce = options_.overlap_reduce});
     note_first_forward();
     last_step_ = run_step(inputs_.model, optimizer_, actions, micro_batches,
                           {.step = state_.step,
@@ -219,7 +258,14 @@ class Run {
                            .learning_rate = rate_.at(state_.step),
                            .optimizer = options_.optimizer,
                            .timeline = &timeline_,
-                           .num_sources = inputs_.train_data.num_sources()});
+                           .num_sources = inputs_.train_data.num_sources(),
+                           .mesh = &mesh_,
+                           .strict = options_.strict,
+                           .overlap_reduce = options_.overlap_reduce,
+                           .num_micro_batches = num_micro_batches,
+                           .num_trained_tokens = inputs_.train_data.num_trained_tokens(state_.step),
+                           .to_sum = throughput_.flops_of(micro_batches),
+                           .before_update = [&] { saves_.wait_until_read(); }});
   }
 
   // The last step gets a row in any case; unless one is due there the counters go on as if it had
@@ -236,8 +282,9 @@ class Run {
         .num_tokens = state_.num_tokens,
         .tokens_per_second = throughput_.row().tokens_per_second(),
         .flops_share = throughput_.share(throughput_.row()),
-        .datasets = datasets_json(state_.by_source, inputs_.train_names)};
-    metrics_.append(train_row_json(row));
+        .datasets = losses_json(state_.by_source, inputs_.train_names),
+        .communication = communication_since_row()};
+    if (files_.metrics) files_.metrics->append(train_row_json(row));
     progress_.row_logged(row);
     tell(RunMoment::kRow);
     if (!due) return;
@@ -247,8 +294,18 @@ class Run {
     throughput_.end_row();
   }
 
+  // Of this rank; none of a run on one.
+  std::optional<Communication> communication_since_row() {
+    const double seconds = timeline_.seconds_of(Part::kCommunicate);
+    const Communication since{std::exchange(comm_bytes_, 0),
+                              seconds - std::exchange(comm_seconds_, seconds)};
+    return mesh_.host.size() > 1 ? std::optional(since) : std::nullopt;
+  }
+
+  bool has_eval_row() const { return !eval_row_.is_null() && eval_row_["step"] == state_.step; }
+
   bool evaluation_is_due() const {
-    if (inputs_.eval_data == nullptr || metrics_.eval_row(state_.step) != nullptr) return false;
+    if (inputs_.eval_data == nullptr || has_eval_row()) return false;
     return state_.step == 0 || is_last() || is_due(state_.step, options_.eval_steps);
   }
 
@@ -257,13 +314,13 @@ class Run {
     note_first_forward();
     const Timeline::Span span = timeline_.part(Part::kEvaluate);
     const auto evaluated =
-        evaluate(inputs_.model, *inputs_.eval_data,
+        evaluate(inputs_.model, *inputs_.eval_data, mesh_,
                  {.progress = [&](double fraction) { progress_.evaluating(fraction); },
-                  .should_stop = [&] { return should_stop(); }});
+                  .should_stop = [&] { return agree_to_stop() && should_stop(); }});
     if (!evaluated) return;  // its row is made when the run goes on
     const std::string row = eval_row_json(state_.step, evaluated->loss,
-                                          datasets_json(evaluated->by_source, inputs_.eval_names));
-    metrics_.append(row);
+                                          losses_json(evaluated->by_source, inputs_.eval_names));
+    if (files_.metrics) files_.metrics->append(row);
     eval_row_ = core::Json::parse(row);
     progress_.message(fmt::format("step {}: held-out loss {:.4f}, perplexity {:.3f}", state_.step,
                                   evaluated->loss, evaluated->perplexity));
@@ -272,81 +329,72 @@ class Run {
     tell(RunMoment::kEvaluated);
   }
 
+  // Rank 0 writes, the others wait for it.
   void sample_if_due() {
-    if (!samples_ || samples_->has_rows(state_.step)) return;
+    if (inputs_.sample_prompts.empty() || sampled_step_ == state_.step) return;
     const bool due = state_.step == 0 || is_last() || is_due(state_.step, options_.samples.steps);
     if (!due || should_stop()) return;
     note_first_forward();
     const Timeline::Span span = timeline_.part(Part::kGenerate);
-    samples_->write(
-        inputs_.model, state_.step, [&] { return should_stop(); },
+    const WholeModel whole(inputs_.model, mesh_);
+    parallel::together(mesh_.host, [&] {
+      if (files_.samples) write_samples();
+    });
+    if (!agree_to_stop() || is_last()) sampled_step_ = state_.step;
+    tell(RunMoment::kSampled);
+  }
+
+  void write_samples() {
+    files_.samples->write(
+        inputs_.model, state_.step, [&] { return signals_.requested() && !is_last(); },
         [&](const SamplePrompt& prompt, const std::string& text) {
           progress_.message(fmt::format("step {}: \"{}\" -> \"{}\"", state_.step,
                                         core::excerpt(prompt.text), core::excerpt(text, 300)));
         });
-    tell(RunMoment::kSampled);
   }
 
   void save() {
     if (saved_step_ == state_.step) return;
-    const Timeline::Span span = timeline_.part(Part::kSave);
-    metrics_.sync();
-    if (samples_) samples_->sync();
-    const fs::path path =
-        save_checkpoint(options_.output_dir, {.model = inputs_.model,
-                                              .optimizer = optimizer_,
-                                              .state = state_,
-                                              .model_folder = inputs_.model_folder,
-                                              .save_dtype = options_.save_dtype,
-                                              .identity = options_.identity});
+    saves_.start(optimizer_, state_, !is_last() && stop_signal_ == 0);
     saved_step_ = state_.step;
-    progress_.message("saved " + path.string());
-    report();
-    run_file_.set_best(selection_json(options_.selection, state_.selection));
-    if (publisher_ && !is_last() && !signals_.requested()) publisher_->offer(path);
-    delete_old_checkpoints(options_.output_dir, path, options_.save_total_limit,
-                           protected_checkpoints());
-  }
-
-  std::vector<fs::path> protected_checkpoints() {
-    std::vector<fs::path> paths;
-    if (options_.selection.keep_best && state_.selection.best_metric)
-      paths.push_back(checkpoint_path(options_.output_dir, state_.selection.best_step));
-    if (publisher_) {
-      if (const auto path = publisher_->in_flight()) paths.push_back(*path);
-    }
-    return paths;
   }
 
   const TrainInputs& inputs_;
   const TrainOptions& options_;
-  const parallel::Layout layout_;
+  parallel::Mesh& mesh_;
   const LearningRate rate_;
   OptimizerState optimizer_;
   const std::vector<parallel::StageDescriptor> stages_;
   TrainerState state_;
-  MetricsFile metrics_;
-  RunFile run_file_;
+  RunFiles files_;
   Progress progress_;
   Timeline timeline_;
   Throughput throughput_;
   const int64_t first_step_;  // of this process
-  std::optional<Samples> samples_;
-  std::optional<Publisher> publisher_;
   StopSignals signals_;
+  RunSaves saves_;
   StepResult last_step_;
   TrainResult result_;
   core::Json eval_row_;  // the last one
-  int64_t saved_step_ = -1, logged_step_ = -1;
+  int64_t saved_step_ = -1, logged_step_ = -1, sampled_step_ = -1;
+  int stop_signal_ = 0;      // that all ranks know of
+  int64_t comm_bytes_ = 0;   // since the last row
+  double comm_seconds_ = 0;  // up to the last row
   bool startup_noted_ = false;
 };
 
 }  // namespace
 
 TrainResult train(const TrainInputs& inputs, const TrainOptions& options) {
-  core::make_folders(options.output_dir);
-  remove_stale_temporaries(options.output_dir);
-  return Run(inputs, options).train();
+  std::optional<parallel::Mesh> own_mesh;
+  if (inputs.mesh == nullptr) own_mesh = parallel::solo_mesh();
+  parallel::Mesh& mesh = own_mesh ? *own_mesh : *inputs.mesh;
+  parallel::together(mesh.host, [&] {
+    if (mesh.rank != 0) return;
+    core::make_folders(options.output_dir);
+    remove_stale_temporaries(options.output_dir);
+  });
+  return Run(inputs, options, mesh).train();
 }
 
 }  // namespace hone::trainer

@@ -9,6 +9,7 @@
 
 #include "data/loader.h"
 #include "models/model.h"
+#include "parallel/comm/mesh.h"
 #include "trainer/options.h"
 #include "trainer/publisher.h"
 #include "trainer/samples.h"
@@ -26,8 +27,11 @@ struct TrainResult {
   double last_loss = 0;
 };
 
+// The same on every rank, but for the model's sharding, and what only rank 0 has a use for:
+// publish, trace, on_moment.
 struct TrainInputs {
   models::Model& model;
+  parallel::Mesh* mesh = nullptr;  // not given: one rank
   const data::Loader& train_data;
   const data::Loader* eval_data = nullptr;  // unshuffled, one pass an evaluation
   // What metrics call each source of the data; used where there are several.
@@ -45,7 +49,8 @@ struct TrainInputs {
   std::function<void(RunMoment)> on_moment = {};  // must not throw
 };
 
-// Runs max_steps updates. Throws kNumerical (nothing poisoned is saved), kIo.
+// Runs max_steps updates. Collective over the mesh; the result is the same on every rank. Throws
+// kNumerical (nothing poisoned is saved), kIo, on every rank at once.
 TrainResult train(const TrainInputs& inputs, const TrainOptions& options);
 
 }  // namespace hone::trainer

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "parallel/comm/agree.h"
 #include "trainer/manifest.h"
 #include "trainer/throughput.h"
 
@@ -54,6 +55,19 @@ DtypeChoice choose_run_dtype(const std::string& name, at::Device device,
   }
   DtypeChoice choice = choose_dtype(name, device);
   spdlog::info("computing in {} ({})", choice.name, choice.reason);
+  return choice;
+}
+
+DtypeChoice choose_dtype_together(const std::string& name, at::Device device,
+                                  const std::optional<std::filesystem::path>& checkpoint,
+                                  parallel::Communicator& world) {
+  DtypeChoice choice;
+  parallel::together(world, [&] {
+    if (world.rank() == 0) choice = choose_run_dtype(name, device, checkpoint);
+  });
+  choice.name = parallel::text_of_first(world, choice.name);
+  choice.reason = parallel::text_of_first(world, choice.reason);
+  choice.type = choice.name == "bfloat16" ? at::kBFloat16 : at::kFloat;
   return choice;
 }
 

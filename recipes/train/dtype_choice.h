@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "parallel/comm/communicator.h"
+
 namespace hone::recipes {
 
 // "auto", "cpu" or "cuda". Throws kBadRecipe for cuda where this build or machine has none.
@@ -28,5 +30,10 @@ DtypeChoice choose_dtype(const std::string& name, at::Device device);
 // whatever a new measurement would say.
 DtypeChoice choose_run_dtype(const std::string& name, at::Device device,
                              const std::optional<std::filesystem::path>& checkpoint);
+
+// The same, rank 0's choice on every rank. Collective.
+DtypeChoice choose_dtype_together(const std::string& name, at::Device device,
+                                  const std::optional<std::filesystem::path>& checkpoint,
+                                  parallel::Communicator& world);
 
 }  // namespace hone::recipes

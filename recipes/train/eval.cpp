@@ -49,7 +49,7 @@ int evaluate(EvalArguments a) {
   const data::TokenCache cache =
       data::prepare_dataset({a.source}, a.dataset, tokenizer, token_cache_root());
   a.loader.shuffle = false;
-  const models::Model model = load_for_inference(folders, a.model);
+  models::Model model = load_for_inference(folders, a.model);
   print(a, *trainer::evaluate(model, data::Loader(cache, a.loader)));
   return 0;
 }

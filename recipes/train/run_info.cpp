@@ -58,14 +58,14 @@ Json cache_json(const data::TokenCache& cache, const std::vector<std::string>& n
   return json;
 }
 
+}  // namespace
+
 // A program replaced while it runs has no file of its name any more.
 std::string build_hash() {
   std::error_code error;
   const std::filesystem::path program = std::filesystem::canonical("/proc/self/exe", error);
   return (error ? core::sha256_file("/proc/self/exe") : file_hash(program)).substr(0, 16);
 }
-
-}  // namespace
 
 Json run_identity(const Recipe& recipe, const ResolvedInputs& inputs, const PreparedData& data,
                   const data::Tokenizer& tokenizer, const DtypeChoice& dtype) {

@@ -10,6 +10,9 @@
 
 namespace hone::recipes {
 
+// Of this program: of two builds that differ at all, another.
+std::string build_hash();
+
 // Model, tokenizer, data, adapter, dtype, seed and batch geometry; keys that may change come along
 // to be logged.
 core::Json run_identity(const Recipe& recipe, const ResolvedInputs& inputs,

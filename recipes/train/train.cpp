@@ -15,11 +15,13 @@
 #include "recipes/run_reports.h"
 #include "recipes/train/dtype_choice.h"
 #include "recipes/train/proving.h"
+#include "recipes/train/ranks.h"
 #include "recipes/train/run_info.h"
 #include "recipes/train/start.h"
 #include "recipes/train/training_model.h"
 #include "recipes/train/verbs.h"
 #include "recipes/train/watch.h"
+#include "trainer/gather.h"
 #include "trainer/generate.h"
 #include "trainer/throughput.h"
 
@@ -59,91 +61,157 @@ trainer::Publish publish_checkpoints(const Recipe& recipe, const ResolvedInputs&
   };
 }
 
-int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile) {
-  for (const std::string& note : recipe.notes) spdlog::warn("{}", note);
-  const ResolvedInputs inputs = resolve_inputs(recipe);
-  const models::ModelSpec spec = models::read_model_spec(inputs.model.folder);
-  const auto checkpoint = choose_start({.output_dir = recipe.train.output_dir,
-                                        .resume = arguments.resume,
-                                        .resume_path = arguments.resume_path,
-                                        .overwrite = arguments.overwrite});
-  if (recipe.loader.max_length > spec.max_position_embeddings) {
-    spdlog::warn("max_length {} is more than the {} positions the model was made for",
-                 recipe.loader.max_length, spec.max_position_embeddings);
-  }
+std::optional<fs::path> choose_start_together(const TrainArguments& arguments, const Recipe& recipe,
+                                              parallel::Communicator& world) {
+  std::string chosen;
+  parallel::together(world, [&] {
+    if (world.rank() != 0) return;
+    chosen = choose_start({.output_dir = recipe.train.output_dir,
+                           .resume = arguments.resume,
+                           .resume_path = arguments.resume_path,
+                           .overwrite = arguments.overwrite})
+                 .value_or("")
+                 .string();
+  });
+  chosen = parallel::text_of_first(world, chosen);
+  return chosen.empty() ? std::nullopt : std::optional<fs::path>(chosen);
+}
+
+// What a rank has before its model: the same on all of them.
+struct Prepared {
+  ResolvedInputs inputs;
+  std::optional<fs::path> checkpoint;
+  std::optional<data::Tokenizer> tokenizer;
+  PreparedData data;
+  std::optional<data::Loader> train_loader, eval_loader;
+  at::Device device = at::kCPU;
+  DtypeChoice dtype;
+};
+
+Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
+                 parallel::Communicator& world) {
+  Prepared p;
+  first_then_others(world, [&] { p.inputs = resolve_inputs(recipe); });
+  p.checkpoint = choose_start_together(arguments, recipe, world);
   kernels::install_caching_allocator();
-  const data::Tokenizer tokenizer = data::Tokenizer::load(inputs.tokenizer_folder);
-  check_vocabulary(tokenizer, spec, inputs);
-  const PreparedData data =
-      profile.timed("prepare data", [&] { return prepare_data(recipe, tokenizer); });
-  const data::Loader train_loader(data.train, recipe.loader);
-  std::optional<data::Loader> eval_loader;
-  if (data.eval) eval_loader.emplace(*data.eval, eval_loader_options(recipe));
-  if (recipe.train.max_steps == 0)
-    recipe.train.max_steps = steps_of_epochs(train_loader, recipe.num_train_epochs);
+  parallel::together(world, [&] {
+    const models::ModelSpec spec = models::read_model_spec(p.inputs.model.folder);
+    if (world.rank() == 0 && recipe.loader.max_length > spec.max_position_embeddings) {
+      spdlog::warn("max_length {} is more than the {} positions the model was made for",
+                   recipe.loader.max_length, spec.max_position_embeddings);
+    }
+    p.tokenizer = data::Tokenizer::load(p.inputs.tokenizer_folder);
+    check_vocabulary(*p.tokenizer, spec, p.inputs);
+    p.data = profile.timed("prepare data", [&] { return prepare_data(recipe, *p.tokenizer); });
+    p.train_loader.emplace(p.data.train, recipe.loader);
+    if (p.data.eval) p.eval_loader.emplace(*p.data.eval, eval_loader_options(recipe));
+    if (recipe.train.max_steps == 0)
+      recipe.train.max_steps = steps_of_epochs(*p.train_loader, recipe.num_train_epochs);
+    p.device = choose_device(recipe.device);
+  });
+  p.dtype = choose_dtype_together(recipe.dtype, p.device, p.checkpoint, world);
+  recipe.train.identity = run_identity(recipe, p.inputs, p.data, *p.tokenizer, p.dtype);
+  require_same(world, recipe.train.identity, "ranks have other models or data");
+  return p;
+}
 
-  const at::Device device = choose_device(recipe.device);
-  const DtypeChoice dtype = choose_run_dtype(recipe.dtype, device, checkpoint);
-  models::Model model =
-      profile.timed("load model", [&] { return load_to_train(recipe, inputs, dtype, device); });
-  recipe.train.gemm_rate = trainer::measure_gemm_rate(dtype.type, device);
-  recipe.train.identity = run_identity(recipe, inputs, data, tokenizer, dtype);
-  recipe.train.run_info = run_info(recipe, inputs, data, dtype);
-  add_statistics(data.train, train_loader, recipe.loader, recipe.train.run_info["data"]["train"]);
-  if (eval_loader) {
-    add_statistics(*data.eval, *eval_loader, eval_loader_options(recipe),
-                   recipe.train.run_info["data"]["eval"]);
-  }
-  if (checkpoint) recipe.train.run_info["resumed_from"] = checkpoint->filename().string();
-  if (arguments.overwrite) remove_old_run(recipe.train.output_dir);
-  profile.begin_run();
-  RunReports reports(recipe);
-  const trainer::TrainResult result = trainer::train(
-      {.model = model,
-       .train_data = train_loader,
-       .eval_data = eval_loader ? &*eval_loader : nullptr,
-       .train_names = data.train_names,
-       .eval_names = data.eval_names,
-       .model_folder = inputs.model.folder,
-       .resume_from = checkpoint,
-       .tokenizer = &tokenizer,
-       .sample_prompts = sample_prompts(recipe, data, tokenizer),
-       .eos_token_ids = trainer::end_token_ids(model, inputs.model.folder, tokenizer),
-       .publish = publish_checkpoints(recipe, inputs),
-       .trace = profile.trace(),
-       .on_moment = [&](trainer::RunMoment moment) { reports.update(moment); }},
-      recipe.train);
-  if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
-
-  const trainer::Proof proof = prove_run(std::move(model), recipe, inputs, data);
+// On rank 0: what is read back, written, told and pushed once the model is there.
+void conclude(Recipe& recipe, Profile& profile, Prepared& p, models::Model model,
+              const trainer::TrainResult& result, const RunReports& reports) {
+  const trainer::Proof proof = prove_run(std::move(model), recipe, p.inputs, p.data);
   spdlog::info("read back: {}", trainer::proof_text(proof));
-  write_run_card(recipe, inputs, data,
+  write_run_card(recipe, p.inputs, p.data,
                  {.step = result.model_step,
                   .last_loss = result.last_loss,
                   .first_eval_loss = result.first_eval_loss,
                   .last_eval_loss = result.model_eval_loss,
-                  .dtype = dtype.name,
+                  .dtype = p.dtype.name,
                   .proofs = {card_proof("the final model", proof)}});
   trainer::require_proof(proof, recipe.train.output_dir);
   spdlog::info("the model and its card are in {}", recipe.train.output_dir.string());
   reports.write_html();
   if (recipe.hub.push) {
     profile.timed("push", [&] {
-      publish_run(recipe, recipe.train.output_dir, run_message(recipe, inputs.model));
+      publish_run(recipe, recipe.train.output_dir, run_message(recipe, p.inputs.model));
     });
   }
+}
+
+core::Json info_of_run(const Recipe& recipe, const Prepared& p) {
+  core::Json info = run_info(recipe, p.inputs, p.data, p.dtype);
+  add_statistics(p.data.train, *p.train_loader, recipe.loader, info["data"]["train"]);
+  if (p.eval_loader) {
+    add_statistics(*p.data.eval, *p.eval_loader, eval_loader_options(recipe), info["data"]["eval"]);
+  }
+  if (p.checkpoint) info["resumed_from"] = p.checkpoint->filename().string();
+  return info;
+}
+
+int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
+          parallel::Communicator& world) {
+  const bool is_first = world.rank() == 0;
+  for (const std::string& note : recipe.notes) {
+    if (is_first) spdlog::warn("{}", note);
+  }
+  require_same(world, {{"recipe", recipe.resolved}, {"build", build_hash()}},
+               "ranks were started with other recipes or programs");
+  Prepared p = prepare(arguments, recipe, profile, world);
+  parallel::Mesh mesh = make_training_mesh(world, recipe, p.device);
+  std::optional<models::Model> model;
+  std::vector<trainer::SamplePrompt> prompts;
+  std::vector<int64_t> eos_token_ids;
+  parallel::together(world, [&] {
+    model = profile.timed("load model", [&] {
+      return load_to_train(recipe, p.inputs, p.dtype, p.device,
+                           sharding_of(mesh, recipe.parallel.shard_level));
+    });
+    recipe.train.gemm_rate = trainer::measure_gemm_rate(p.dtype.type, p.device);
+    recipe.train.run_info = info_of_run(recipe, p);
+    prompts = sample_prompts(recipe, p.data, *p.tokenizer);
+    eos_token_ids = trainer::end_token_ids(*model, p.inputs.model.folder, *p.tokenizer);
+    if (arguments.overwrite && is_first) remove_old_run(recipe.train.output_dir);
+  });
+  recipe.train.strict = recipe.parallel.strict;
+  profile.begin_run();
+  RunReports reports(recipe);
+  const auto tell = [&](trainer::RunMoment moment) { reports.update(moment); };
+  const trainer::TrainResult result = trainer::train(
+      {.model = *model,
+       .mesh = &mesh,
+       .train_data = *p.train_loader,
+       .eval_data = p.eval_loader ? &*p.eval_loader : nullptr,
+       .train_names = p.data.train_names,
+       .eval_names = p.data.eval_names,
+       .model_folder = p.inputs.model.folder,
+       .resume_from = p.checkpoint,
+       .tokenizer = &*p.tokenizer,
+       .sample_prompts = std::move(prompts),
+       .eos_token_ids = std::move(eos_token_ids),
+       .publish = is_first ? publish_checkpoints(recipe, p.inputs) : trainer::Publish(),
+       .trace = profile.trace(),
+       .on_moment = is_first ? tell : std::function<void(trainer::RunMoment)>()},
+      recipe.train);
+  if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
+  const trainer::WholeModel whole(*model, mesh);
+  parallel::together(world, [&] {
+    if (is_first) conclude(recipe, profile, p, std::move(*model), result, reports);
+  });
   return 0;
 }
 
 // A run that fails is one to look at too.
-int train_profiled(const TrainArguments& arguments) {
-  Recipe recipe = load_recipe(arguments.recipe, {.overrides = arguments.overrides});
+int train_profiled(const TrainArguments& arguments, parallel::Communicator& world) {
+  Recipe recipe;
+  parallel::together(world, [&] {
+    recipe = load_recipe(arguments.recipe,
+                         {.overrides = arguments.overrides, .num_ranks = world.size()});
+  });
   recipe.train.profile.num_steps = arguments.profile_steps;
   const fs::path path = arguments.profile_path.empty() ? recipe.train.output_dir / "trace.json"
                                                        : fs::path(arguments.profile_path);
-  Profile profile(arguments.profile);
+  Profile profile(arguments.profile && world.rank() == 0);
   try {
-    const int code = train(arguments, recipe, profile);
+    const int code = train(arguments, recipe, profile, world);
     profile.write(path);
     return code;
   } catch (const std::exception&) {
@@ -175,7 +243,9 @@ void add_train(CLI::App& app, Action& chosen) {
   verb->callback([&chosen, a, resume, profile] {
     a->resume = resume->count() > 0;
     a->profile = profile->count() > 0;
-    chosen = [a] { return train_profiled(*a); };
+    chosen = [a] {
+      return on_ranks([a](parallel::Communicator& world) { return train_profiled(*a, world); });
+    };
   });
 }
 

@@ -33,8 +33,11 @@ void check_vocabulary(const data::Tokenizer& tokenizer, const models::ModelSpec&
 }
 
 models::Model load_to_train(const Recipe& recipe, const ResolvedInputs& inputs,
-                            const DtypeChoice& dtype, at::Device device) {
-  return models::load_model(inputs.model.folder, load_options(recipe, inputs, dtype, device));
+                            const DtypeChoice& dtype, at::Device device,
+                            const models::Sharding& sharding) {
+  models::LoadOptions options = load_options(recipe, inputs, dtype, device);
+  options.sharding = sharding;
+  return models::load_model(inputs.model.folder, options);
 }
 
 }  // namespace hone::recipes

@@ -16,6 +16,7 @@ void check_vocabulary(const data::Tokenizer& tokenizer, const models::ModelSpec&
 
 // All of it trainable, or with the recipe's fresh or continued adapter. Throws as load_model.
 models::Model load_to_train(const Recipe& recipe, const ResolvedInputs& inputs,
-                            const DtypeChoice& dtype, at::Device device);
+                            const DtypeChoice& dtype, at::Device device,
+                            const models::Sharding& sharding = {});
 
 }  // namespace hone::recipes

@@ -162,7 +162,7 @@ TEST(Forward, MastersReachTheComputeCopiesOnRefresh) {
   const at::Tensor before = all_logits(model, batch);
   for (Stage& stage : model.stages) stage.trainable.mul_(1.5);
   EXPECT_TRUE(at::equal(before, all_logits(model, batch)));
-  model.refresh_compute_weights();
+  refresh_compute_weights(model);
   EXPECT_FALSE(at::equal(before, all_logits(model, batch)));
 }
 

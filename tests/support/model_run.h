@@ -86,7 +86,7 @@ inline void write_tensors(const std::filesystem::path& path, const Tensors& tens
 inline Tensors saved_tensors(const Model& model, const std::string& save_dtype = "") {
   Tensors tensors;
   for (const NamedTensor& named : tensors_to_save(model, save_dtype)) {
-    tensors[named.name] = named.get();
+    tensors[named.name] = named.get().view(named.shape);
   }
   return tensors;
 }

@@ -81,10 +81,13 @@ TEST(Throughput, ShareIsWorkOverTimeOverTheMeasuredRate) {
   const std::vector<data::MicroBatch> batches{micro_batch({0, 10}, 10)};
   const double flops = flops_of(counts, batches).total();
   Throughput throughput(counts, 4 * flops);
-  throughput.add_step(batches, 0.5);
+  const auto add = [&](double seconds) {
+    throughput.add_step(10, 10, throughput.flops_of(batches), seconds);
+  };
+  add(0.5);
   EXPECT_DOUBLE_EQ(throughput.share(throughput.row()), 0.5);
   throughput.end_row();
-  throughput.add_step(batches, 0.25);
+  add(0.25);
   EXPECT_DOUBLE_EQ(throughput.share(throughput.row()), 1.0);
   EXPECT_DOUBLE_EQ(throughput.row().tokens_per_second(), 40);
   const core::Json json = throughput.json();

@@ -49,7 +49,7 @@ TEST_F(TwoDatasets, LossesOfTheDatasetsAddUpToTheStep) {
 }
 
 TEST_F(TwoDatasets, EvaluationOfBothIsTheEvaluationOfEach) {
-  const models::Model model = tiny_model(true);
+  models::Model model = tiny_model(true);
   const EvalResult both = *evaluate(model, loader());
   ASSERT_EQ(both.by_source.size(), 2u);
   const char* files[] = {"train.jsonl", "test.jsonl"};

@@ -213,7 +213,7 @@ TEST(Logging, LossIsTheMeanOverTrainedTokensSinceTheLastRow) {
 
 TEST(Evaluate, MeanOverTrainedTokensDoesNotDependOnHowRowsAreGrouped) {
   TempFolder cache;
-  const models::Model model = tiny_model(false);
+  models::Model model = tiny_model(false);
   const auto rows = tiny_data(cache.path(), "test.jsonl");
   const auto single = evaluate(model, data::Loader(rows, {.max_length = 64, .shuffle = false}));
   const auto packed = evaluate(

@@ -1,0 +1,118 @@
+#include "recipes/train/ranks.h"
+
+#include <cstdio>
+#include <map>
+#include <vector>
+
+#include "core/log.h"
+#include "parallel/comm/nccl.h"
+#include "recipes/program.h"
+#include "trainer/identity.h"
+
+namespace hone::recipes {
+namespace {
+
+using core::ErrorKind;
+using core::Json;
+
+// "ranks 0 2: 4, rank 1: 8"
+std::string values_text(const std::vector<std::string>& values) {
+  std::map<std::string, std::string> ranks;
+  for (size_t rank = 0; rank < values.size(); ++rank)
+    ranks[values[rank]] += " " + std::to_string(rank);
+  std::string text;
+  for (const auto& [value, of] : ranks) {
+    const bool several = of.find(' ', 1) != std::string::npos;
+    text +=
+        (text.empty() ? "" : ", ") + std::string(several ? "ranks" : "rank") + of + ": " + value;
+  }
+  return text;
+}
+
+// The values of every key that some rank has another value of than rank 0.
+std::map<std::string, std::vector<std::string>> differing(const std::vector<std::string>& texts) {
+  std::map<std::string, std::vector<std::string>> keys;
+  const Json first = Json::parse(texts.front());
+  for (size_t rank = 1; rank < texts.size(); ++rank) {
+    for (const auto& difference : trainer::identity_differences(first, Json::parse(texts[rank]))) {
+      auto& values = keys[difference.key];
+      values.resize(texts.size(), difference.checkpoint);
+      values[rank] = difference.now;
+    }
+  }
+  return keys;
+}
+
+}  // namespace
+
+int on_ranks(const std::function<int(parallel::Communicator& world)>& work) {
+  parallel::Communicator world = parallel::make_communicator("auto");
+  core::set_up_log(world.rank(), false);
+  try {
+    const int code = work(world);
+    world.finish();
+    return code;
+  } catch (const parallel::AgreedError& error) {
+    world.finish();
+    if (world.rank() == 0) throw;
+    return error.exit_code();
+  } catch (const core::Error& error) {
+    if (world.rank() == 0) throw;
+    std::fputs(error_report(error, world.rank()).c_str(), stderr);
+    return error.exit_code();
+  }
+}
+
+void first_then_others(parallel::Communicator& world, const std::function<void()>& work) {
+  parallel::together(world, [&] {
+    if (world.rank() == 0) work();
+  });
+  parallel::together(world, [&] {
+    if (world.rank() != 0) work();
+  });
+}
+
+void require_same(parallel::Communicator& world, const Json& mine, const std::string& what) {
+  const auto keys = differing(parallel::gather_texts(world, mine.dump()));
+  if (keys.empty()) return;
+  std::string text = what;
+  for (const auto& [key, values] : keys) text += "\n  " + key + ": " + values_text(values);
+  throw parallel::AgreedError(
+      ErrorKind::kBadRecipe,
+      {.what = text, .hint = "start every rank with the same program, recipe and files"});
+}
+
+parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
+                                  at::Device device) {
+  const std::string& backend = recipe.parallel.backend;
+  const bool wants_nccl =
+      backend == "nccl" || (backend == "auto" && device.is_cuda() && world.size() > 1);
+  parallel::together(world, [&] {
+    if (wants_nccl) parallel::real_nccl_api();
+    if (wants_nccl && !device.is_cuda()) {
+      core::fail(ErrorKind::kBadRecipe, {.what = "nccl moves the memory of GPUs",
+                                         .where = "backend",
+                                         .got = "nccl with device: cpu",
+                                         .expected = "auto or mpi"});
+    }
+    if (backend == "mpi" && device.is_cuda() && world.size() > 1) {
+      core::fail(ErrorKind::kBadRecipe, {.what = "mpi moves host memory only",
+                                         .where = "backend",
+                                         .got = "mpi with device: cuda",
+                                         .expected = "auto or nccl"});
+    }
+  });
+  if (wants_nccl) return parallel::make_mesh(parallel::make_communicator("nccl"), recipe.layout);
+  return parallel::make_mesh(world, recipe.layout);
+}
+
+models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level) {
+  const parallel::RankPosition position = parallel::rank_position(mesh.layout, mesh.rank);
+  return {.index = position.shard,
+          .count = mesh.layout.dp_shard,
+          .level = level,
+          .replica = position.replicate,
+          .num_replicas = mesh.layout.dp_replicate};
+}
+
+}  // namespace hone::recipes

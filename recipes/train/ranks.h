@@ -1,0 +1,39 @@
+// A verb on every rank of a run: how it begins, how all agree, how it ends.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <string>
+
+#include "core/json.h"
+#include "models/model.h"
+#include "parallel/comm/agree.h"
+#include "parallel/comm/mesh.h"
+#include "recipes/recipe.h"
+
+namespace hone::recipes {
+
+// Runs `work` with the ranks that mpirun or srun started, or alone, and returns its exit code. An
+// error that all ranks agreed on is thrown on rank 0, to be printed once; the other ranks return
+// its code. Any other error ends the run of all under mpirun.
+int on_ranks(const std::function<int(parallel::Communicator& world)>& work);
+
+// All of these: collective over `world`, and an error of one rank is thrown by all.
+
+// `work` on rank 0, then on the others: what the first has fetched the others find.
+void first_then_others(parallel::Communicator& world, const std::function<void()>& work);
+
+// Throws kBadRecipe with a line for every key whose value is not the same on all ranks, naming key,
+// ranks and values. `what` begins the message.
+void require_same(parallel::Communicator& world, const core::Json& mine, const std::string& what);
+
+// The communicators of the recipe's layout for tensors of `device`. Throws kBadRecipe for a backend
+// that is not there or can't reach the device's memory.
+parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
+                                  at::Device device);
+
+// The part of the model that this rank keeps. Not collective.
+models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level);
+
+}  // namespace hone::recipes

@@ -1,0 +1,260 @@
+#include "tests/trainer/ranks_case.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/json.h"
+#include "models/flat_memory.h"
+#include "parallel/comm/mesh.h"
+#include "tests/trainer/support.h"
+#include "trainer/gather.h"
+#include "trainer/rank_bytes.h"
+#include "trainer/step.h"
+
+namespace hone::trainer {
+namespace {
+
+constexpr int64_t kSteps = 3;
+
+// Where two runs must share the cache, each rank builds its own: ranks of a test may be threads.
+std::vector<std::vector<data::MicroBatch>> steps_of(const RanksCase& wanted) {
+  const int64_t per_step = wanted.rounds * RanksCase::kMaxRanks;
+  const TempFolder cache;
+  const data::Loader loader(tiny_data(cache.path()), {.packing = true,
+                                                      .max_length = 48,
+                                                      .micro_batch_size = 1,
+                                                      .gradient_accumulation_steps = per_step,
+                                                      .seed = 7});
+  std::vector<std::vector<data::MicroBatch>> steps;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    std::vector<data::MicroBatch> all;
+    for (int64_t i = 0; i < per_step; ++i)
+      all.push_back(loader.micro_batch(step, i % loader.num_micro_batches(step)));
+    // One that trains nothing, one that trains little, and in the last step one less.
+    std::ranges::fill(all[1].labels, -100);
+    all[1].num_trained_tokens = 0;
+    auto& labels = all[2].labels;
+    std::fill(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(labels.size() * 2 / 3),
+              -100);
+    all[2].num_trained_tokens = std::ranges::count_if(labels, [](int32_t l) { return l != -100; });
+    if (step == kSteps - 1) all.pop_back();
+    steps.push_back(std::move(all));
+  }
+  return steps;
+}
+
+int64_t count_trained(const std::vector<data::MicroBatch>& micro_batches) {
+  int64_t count = 0;
+  for (const data::MicroBatch& micro_batch : micro_batches) count += micro_batch.num_trained_tokens;
+  return count;
+}
+
+models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
+  at::set_num_threads(1);
+  const auto position = parallel::rank_position(mesh.layout, mesh.rank);
+  models::LoadOptions options{.compute_dtype = wanted.bfloat16 ? at::kBFloat16 : at::kFloat,
+                              .train_base = !wanted.lora,
+                              .sharding = {.index = position.shard,
+                                           .count = mesh.layout.dp_shard,
+                                           .level = wanted.level,
+                                           .replica = position.replicate,
+                                           .num_replicas = mesh.layout.dp_replicate}};
+  if (wanted.lora) {
+    options.adapter.r = 4;
+    options.adapter.lora_alpha = 8;
+    options.adapter.lora_dropout = 0.1;
+  }
+  return models::load_model(golden("tiny-chat"), options);
+}
+
+// The whole masters of a stage, from the parts of all ranks.
+at::Tensor gather_masters(const models::Stage& stage, parallel::Mesh& mesh) {
+  at::Tensor whole = at::zeros({stage.trainable.numel()});
+  if (whole.numel() == 0) return whole;
+  mesh.shard.all_gather(stage.kept.trainable.const_data_ptr(), whole.mutable_data_ptr(),
+                        parallel::part_sizes(whole.numel(), mesh.layout.dp_shard),
+                        parallel::DType::kFloat32);
+  return whole;
+}
+
+std::vector<std::vector<float>> weights_of(const models::Model& model, parallel::Mesh& mesh) {
+  std::vector<std::vector<float>> weights;
+  for (const models::Stage& stage : model.stages) {
+    const at::Tensor whole = gather_masters(stage, mesh);
+    for (const models::Parameter& parameter : stage.parameters) {
+      if (!parameter.grad.defined()) continue;
+      const at::Tensor value = view_of_parameter(stage, parameter, whole).contiguous();
+      const float* data = value.const_data_ptr<float>();
+      weights.emplace_back(data, data + value.numel());
+    }
+  }
+  return weights;
+}
+
+}  // namespace
+
+RanksCase RanksCase::on_one_rank() const {
+  RanksCase one = *this;
+  one.layout = {};
+  one.overlap = false;
+  return one;
+}
+
+std::string RanksCase::name() const {
+  std::string text = "replicate" + std::to_string(layout.dp_replicate) + "_shard" +
+                     std::to_string(layout.dp_shard);
+  if (layout.dp_shard > 1) text += "_level" + std::to_string(level);
+  text += lora ? "_lora" : "_full";
+  text += "_rounds" + std::to_string(rounds);
+  if (bfloat16) text += "_bfloat16";
+  if (recompute) text += "_recompute";
+  if (overlap) text += "_overlap";
+  if (strict) text += "_strict";
+  return text;
+}
+
+RanksOutcome run_ranks_case(parallel::Communicator& world, const RanksCase& wanted) {
+  parallel::Mesh mesh = parallel::make_mesh(world, wanted.layout);
+  models::Model model = load(wanted, mesh);
+  share_parameters(model, mesh);
+  OptimizerState optimizer = make_optimizer_state(model);
+  const auto first = weights_of(model, mesh);
+  RanksOutcome outcome;
+  const auto steps = steps_of(wanted);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    const auto& all = steps[static_cast<size_t>(step)];
+    const auto count = static_cast<int64_t>(all.size());
+    std::vector<data::MicroBatch> own;
+    for (const int64_t i : parallel::micro_batches_of(mesh.layout, mesh.rank, count))
+      own.push_back(all[static_cast<size_t>(i)]);
+    const auto actions = parallel::make_step(describe_stages(model), mesh.layout, mesh.rank,
+                                             {.num_micro_batches = count,
+                                              .recompute = wanted.recompute,
+                                              .shard_level = wanted.level,
+                                              .strict = wanted.strict,
+                                              .overlap_reduce = wanted.overlap});
+    StepOptions options{.step = step,
+                        .learning_rate = 1e-3,
+                        .mesh = &mesh,
+                        .strict = wanted.strict,
+                        .overlap_reduce = wanted.overlap,
+                        .num_micro_batches = count,
+                        .num_trained_tokens = count_trained(all)};
+    options.optimizer.weight_decay = 0.01;
+    options.optimizer.max_grad_norm = 0.5;  // below the norms of these steps: clipping is at work
+    const StepResult result = run_step(model, optimizer, actions, own, options);
+    outcome.losses.push_back(result.loss_sum / static_cast<double>(result.num_trained_tokens));
+    outcome.norms.push_back(result.grad_norm);
+    outcome.tokens.push_back(result.num_tokens);
+  }
+  outcome.weights = weights_of(model, mesh);
+  outcome.updates = outcome.weights;
+  for (size_t i = 0; i < first.size(); ++i) {
+    for (size_t j = 0; j < first[i].size(); ++j) outcome.updates[i][j] -= first[i][j];
+  }
+  outcome.kept_bytes = parameter_bytes(model) + gradient_bytes(model) + optimizer_bytes(optimizer);
+  return outcome;
+}
+
+double largest_difference(const std::vector<std::vector<float>>& a,
+                          const std::vector<std::vector<float>>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].size() != b[i].size()) return INFINITY;
+    double apart = 0, size = 0;
+    for (size_t j = 0; j < a[i].size(); ++j) {
+      apart += std::pow(double(a[i][j]) - double(b[i][j]), 2);
+      size += std::pow(double(b[i][j]), 2);
+    }
+    const double relative = apart == 0 ? 0 : std::sqrt(apart / size);
+    if (!(relative <= largest)) largest = relative;
+  }
+  return largest;
+}
+
+std::string to_text(const RanksOutcome& outcome) {
+  const auto bits = [](const std::vector<std::vector<float>>& tensors) {
+    core::Json all = core::Json::array();
+    for (const auto& tensor : tensors) {
+      std::vector<uint32_t> words(tensor.size());
+      std::memcpy(words.data(), tensor.data(), tensor.size() * sizeof(float));
+      all.push_back(words);
+    }
+    return all;
+  };
+  // Numbers are written with as many digits as it takes to read the same double back.
+  return core::Json{{"losses", outcome.losses},         {"norms", outcome.norms},
+                    {"tokens", outcome.tokens},         {"weights", bits(outcome.weights)},
+                    {"updates", bits(outcome.updates)}, {"kept_bytes", outcome.kept_bytes}}
+      .dump();
+}
+
+RanksOutcome outcome_from(const std::string& text) {
+  const core::Json json = core::Json::parse(text);
+  const auto floats = [](const core::Json& all) {
+    std::vector<std::vector<float>> tensors;
+    for (const auto& words : all) {
+      const auto values = words.get<std::vector<uint32_t>>();
+      auto& tensor = tensors.emplace_back(values.size());
+      std::memcpy(tensor.data(), values.data(), values.size() * sizeof(float));
+    }
+    return tensors;
+  };
+  return {.losses = json.at("losses"),
+          .norms = json.at("norms"),
+          .tokens = json.at("tokens"),
+          .weights = floats(json.at("weights")),
+          .updates = floats(json.at("updates")),
+          .kept_bytes = json.at("kept_bytes")};
+}
+
+std::vector<RanksCase> all_ranks_cases() {
+  std::vector<RanksCase> cases;
+  std::vector<RanksCase> layouts;
+  for (const int64_t ranks : {2, 4}) {
+    layouts.push_back({.layout = {.dp_replicate = ranks}});
+    for (const int64_t level : {1, 2, 3})
+      layouts.push_back({.layout = {.dp_shard = ranks}, .level = level});
+  }
+  for (const int64_t level : {1, 2, 3})
+    layouts.push_back({.layout = {.dp_replicate = 2, .dp_shard = 2}, .level = level});
+  for (const RanksCase& layout : layouts) {
+    for (const bool lora : {false, true}) {
+      for (const int64_t rounds : {1, 3}) {
+        for (const bool strict : {false, true}) {
+          RanksCase one = layout;
+          one.lora = lora;
+          one.rounds = rounds;
+          one.strict = strict;
+          one.recompute = rounds == 3;
+          cases.push_back(one);
+        }
+      }
+    }
+  }
+  for (RanksCase more : layouts) {
+    more.overlap = true;
+    cases.push_back(more);
+    more.overlap = false;
+    more.bfloat16 = more.strict = true;
+    cases.push_back(more);
+    more.lora = true;
+    cases.push_back(more);
+  }
+  // Three ranks cut stages and rounds where nothing is even.
+  for (const int64_t level : {1, 2, 3}) {
+    cases.push_back({.layout = {.dp_shard = 3}, .level = level, .rounds = 3});
+    cases.push_back({.layout = {.dp_shard = 3}, .level = level, .lora = true, .rounds = 1});
+  }
+  return cases;
+}
+
+const RanksCase* find_ranks_case(const std::vector<RanksCase>& cases, const std::string& name) {
+  const auto found =
+      std::ranges::find_if(cases, [&](const RanksCase& c) { return c.name() == name; });
+  return found == cases.end() ? nullptr : &*found;
+}
+
+}  // namespace hone::trainer

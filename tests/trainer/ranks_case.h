@@ -1,0 +1,48 @@
+// A few steps of a tiny model on the ranks of a communicator, and what came of them: the same
+// function under threads and under mpirun.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "parallel/comm/communicator.h"
+#include "parallel/layout.h"
+
+namespace hone::trainer {
+
+struct RanksCase {
+  parallel::Layout layout;
+  int64_t level = 3;
+  bool lora = false;
+  int64_t rounds = 1;  // micro-batches of a step are rounds x max_ranks, whatever the layout
+  bool strict = false, recompute = false, overlap = false;
+  bool bfloat16 = false;
+
+  static constexpr int64_t kMaxRanks = 4;
+  RanksCase on_one_rank() const;
+  std::string name() const;  // "replicate2_shard2_level3_lora_rounds3_strict"
+};
+
+struct RanksOutcome {
+  std::vector<double> losses, norms;                 // by step
+  std::vector<int64_t> tokens;                       // by step
+  std::vector<std::vector<float>> weights, updates;  // by tensor: at the end, and from the start on
+  int64_t kept_bytes = 0;                            // of rank 0: parameters, gradients and moments
+};
+
+// Steps whose micro-batches have ragged numbers of trained tokens, one none; the last step has a
+// micro-batch less. Collective; every rank has the whole outcome.
+RanksOutcome run_ranks_case(parallel::Communicator& world, const RanksCase& wanted);
+
+// The largest, over tensors, of |a - b| / |b|.
+double largest_difference(const std::vector<std::vector<float>>& a,
+                          const std::vector<std::vector<float>>& b);
+
+std::string to_text(const RanksOutcome& outcome);  // bit for bit
+RanksOutcome outcome_from(const std::string& text);
+
+std::vector<RanksCase> all_ranks_cases();
+const RanksCase* find_ranks_case(const std::vector<RanksCase>& cases, const std::string& name);
+
+}  // namespace hone::trainer

@@ -1,0 +1,47 @@
+#include "trainer/tensor_files.h"
+
+#include "core/files.h"
+
+namespace hone::trainer {
+namespace fs = std::filesystem;
+
+TensorFile plan_tensor_file(const fs::path& path, std::vector<models::NamedTensor> tensors) {
+  std::vector<formats::TensorSpec> specs;
+  for (const models::NamedTensor& tensor : tensors) {
+    specs.push_back({tensor.name, formats::parse_dtype(tensor.dtype, tensor.name), tensor.shape});
+  }
+  return {path, formats::plan_safetensors(specs), std::move(tensors)};
+}
+
+int64_t num_data_bytes(const std::vector<TensorFile>& files) {
+  uint64_t bytes = 0;
+  for (const TensorFile& file : files) {
+    for (const formats::TensorEntry& entry : file.plan.tensors) bytes += entry.num_bytes();
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+void create_tensor_files(const fs::path& folder, const std::vector<TensorFile>& files) {
+  for (const TensorFile& file : files) {
+    core::make_folders((folder / file.path).parent_path());
+    formats::create_planned_file(folder / file.path, file.plan);
+  }
+}
+
+TensorFileWriter::TensorFileWriter(const fs::path& folder, const std::vector<TensorFile>& files) {
+  for (const TensorFile& file : files) {
+    formats::RangeWriter& writer = writers_.emplace_back(folder / file.path, file.plan);
+    for (const models::NamedTensor& tensor : file.tensors) {
+      if (tensor.range.size() == 0) continue;
+      const at::Tensor part = tensor.get();
+      writer.write(tensor.name, static_cast<uint64_t>(tensor.range.begin) * part.element_size(),
+                   {static_cast<const std::byte*>(part.const_data_ptr()), part.nbytes()});
+    }
+  }
+}
+
+void TensorFileWriter::sync() {
+  for (formats::RangeWriter& writer : writers_) writer.sync();
+}
+
+}  // namespace hone::trainer
