@@ -57,6 +57,7 @@ struct TrainOptions {
   int64_t max_steps = 0;  // resolved from num_train_epochs when the recipe gives no max_steps
   uint64_t seed = 42;
   bool gradient_checkpointing = false;
+  bool ledger = false;          // ledger.jsonl: the samples of every micro-batch
   bool strict = false;          // the same bits on 1, 2, 4, ... data-parallel ranks
   bool overlap_reduce = false;  // gradients are reduced beside the backward of other stages
   std::string save_dtype;       // "": the input's dtype

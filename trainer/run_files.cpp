@@ -17,6 +17,11 @@ void open_run_files(const TrainInputs& inputs, const TrainOptions& options,
                                            .eos_token_ids = inputs.eos_token_ids},
                           samples_to_keep(inputs, options, state));
   }
+  if (options.ledger) {
+    const auto keep = [step = state.step](const core::Json& row) { return row["step"] <= step; };
+    files.ledger.emplace(options.output_dir / "ledger.jsonl",
+                         inputs.resume_from ? JsonlFile::Keep(keep) : JsonlFile::Keep());
+  }
   if (inputs.publish) files.publisher.emplace(inputs.publish, inputs.trace);
 }
 

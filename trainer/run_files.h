@@ -5,6 +5,7 @@
 
 #include "parallel/comm/mesh.h"
 #include "trainer/checkpoint.h"
+#include "trainer/jsonl_file.h"
 #include "trainer/metrics.h"
 #include "trainer/publisher.h"
 #include "trainer/rank_bytes.h"
@@ -19,6 +20,7 @@ struct RunFiles {
   std::optional<MetricsFile> metrics;  // metrics.jsonl
   std::optional<RunFile> run;          // run.json
   std::optional<Samples> samples;      // samples.jsonl, where there are prompts
+  std::optional<JsonlFile> ledger;     // ledger.jsonl, where it is asked for
   std::optional<Publisher> publisher;  // where checkpoints are pushed
 };
 

@@ -25,6 +25,7 @@ void RunSaves::start(const OptimizerState& optimizer, const TrainerState& state,
   parallel::together(mesh_.host, [&] {
     if (files_.metrics) files_.metrics->sync();
     if (files_.samples) files_.samples->sync();
+    if (files_.ledger) files_.ledger->sync();
   });
   save_.emplace(options_.output_dir,
                 CheckpointSource{.model = inputs_.model,

@@ -10,10 +10,12 @@
 #include "core/text.h"
 #include "parallel/comm/agree.h"
 #include "parallel/schedule.h"
+#include "trainer/agreed_stop.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_save.h"
 #include "trainer/evaluate.h"
 #include "trainer/gather.h"
+#include "trainer/ledger.h"
 #include "trainer/process_stats.h"
 #include "trainer/progress.h"
 #include "trainer/rank_bytes.h"
@@ -22,7 +24,6 @@
 #include "trainer/run_saves.h"
 #include "trainer/schedule.h"
 #include "trainer/selection.h"
-#include "trainer/signals.h"
 #include "trainer/step.h"
 #include "trainer/throughput.h"
 #include "trainer/timeline.h"
@@ -32,7 +33,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
 
 // As start_state, where the parts that other ranks keep are shared besides.
 TrainerState agreed_start(const TrainInputs& inputs, const TrainOptions& options,
@@ -59,6 +59,7 @@ class Run {
         throughput_(count_flops(inputs.model),
                     options.gemm_rate * static_cast<double>(mesh.host.size())),
         first_step_(state_.step),
+        stop_(mesh),
         saves_(inputs, options, mesh, files_, progress_, timeline_, [this] { report(); }) {
     const RankBytes bytes = gather_rank_bytes(mesh, inputs.model, optimizer_);
     parallel::together(mesh_.host, [&] {
@@ -104,19 +105,11 @@ class Run {
     if (inputs_.on_moment) inputs_.on_moment(moment);
   }
 
-  // Whether any rank was asked to stop, as all ranks know from here on.
-  bool agree_to_stop() {
-    int32_t number = signals_.number();
-    mesh_.host.all_reduce(&number, &number, 1, parallel::DType::kInt32, parallel::ReduceOp::kMax);
-    stop_signal_ = number;
-    return number != 0;
-  }
-
   void loop() {
     evaluate_if_due();
     count_evaluation();
     sample_if_due();
-    while (!is_last() && !agree_to_stop()) {
+    while (!is_last() && !stop_.agree()) {
       step();
       saves_.advance();
       log_if_due();
@@ -140,7 +133,7 @@ class Run {
     save();
     saves_.finish();
     if (result_.stopped_by_signal) {
-      progress_.message("stopped by signal " + std::to_string(stop_signal_) + " after step " +
+      progress_.message("stopped by signal " + std::to_string(stop_.number()) + " after step " +
                         std::to_string(state_.step) + "; go on with --resume");
     } else if (result_.stopped_early) {
       progress_.message(
@@ -190,7 +183,7 @@ class Run {
 
   bool stops_early() const { return wants_early_stop(options_.selection, state_.selection); }
   bool is_last() const { return state_.step >= options_.max_steps || stops_early(); }
-  bool should_stop() const { return stop_signal_ != 0 && !is_last(); }
+  bool should_stop() const { return stop_.agreed() && !is_last(); }
 
   // Evaluations at eval_steps are those that every run over these steps has, so only they may
   // change how it goes on. Returns whether this step has one, and the best so far.
@@ -245,6 +238,10 @@ class Run {
 
   void run_actions(std::span<const data::MicroBatch> micro_batches) {
     const int64_t num_micro_batches = inputs_.train_data.num_micro_batches(state_.step);
+    if (options_.ledger) {
+      const std::string row = ledger_row(mesh_, state_.step + 1, num_micro_batches, micro_batches);
+      if (files_.ledger) files_.ledger->append(row);
+    }
     const auto actions = parallel::make_step(stages_, mesh_.layout, mesh_.rank,
                                              {.num_micro_batches = num_micro_batches,
                                               .recompute = options_.gradient_checkpointing,
@@ -316,7 +313,7 @@ class Run {
     const auto evaluated =
         evaluate(inputs_.model, *inputs_.eval_data, mesh_,
                  {.progress = [&](double fraction) { progress_.evaluating(fraction); },
-                  .should_stop = [&] { return agree_to_stop() && should_stop(); }});
+                  .should_stop = [&] { return stop_.agree() && should_stop(); }});
     if (!evaluated) return;  // its row is made when the run goes on
     const std::string row = eval_row_json(state_.step, evaluated->loss,
                                           losses_json(evaluated->by_source, inputs_.eval_names));
@@ -340,13 +337,13 @@ class Run {
     parallel::together(mesh_.host, [&] {
       if (files_.samples) write_samples();
     });
-    if (!agree_to_stop() || is_last()) sampled_step_ = state_.step;
+    if (!stop_.agree() || is_last()) sampled_step_ = state_.step;
     tell(RunMoment::kSampled);
   }
 
   void write_samples() {
     files_.samples->write(
-        inputs_.model, state_.step, [&] { return signals_.requested() && !is_last(); },
+        inputs_.model, state_.step, [&] { return stop_.requested_here() && !is_last(); },
         [&](const SamplePrompt& prompt, const std::string& text) {
           progress_.message(fmt::format("step {}: \"{}\" -> \"{}\"", state_.step,
                                         core::excerpt(prompt.text), core::excerpt(text, 300)));
@@ -355,7 +352,7 @@ class Run {
 
   void save() {
     if (saved_step_ == state_.step) return;
-    saves_.start(optimizer_, state_, !is_last() && stop_signal_ == 0);
+    saves_.start(optimizer_, state_, !is_last() && !stop_.agreed());
     saved_step_ = state_.step;
   }
 
@@ -371,13 +368,12 @@ class Run {
   Timeline timeline_;
   Throughput throughput_;
   const int64_t first_step_;  // of this process
-  StopSignals signals_;
+  AgreedStop stop_;
   RunSaves saves_;
   StepResult last_step_;
   TrainResult result_;
   core::Json eval_row_;  // the last one
   int64_t saved_step_ = -1, logged_step_ = -1, sampled_step_ = -1;
-  int stop_signal_ = 0;      // that all ranks know of
   int64_t comm_bytes_ = 0;   // since the last row
   double comm_seconds_ = 0;  // up to the last row
   bool startup_noted_ = false;

@@ -1,14 +1,17 @@
 // hone check invariance: whether loss and gradients of a recipe's model depend on how a step is
-// grouped and executed.
+// grouped and executed; under mpirun, on how it is dealt out to ranks.
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "kernels/allocator.h"
 #include "recipes/inputs.h"
+#include "recipes/train/ranks.h"
 #include "recipes/train/training_model.h"
 #include "recipes/train/verbs.h"
 #include "trainer/invariance.h"
+#include "trainer/layout_invariance.h"
 
 namespace hone::recipes {
 namespace {
@@ -26,7 +29,7 @@ struct InvarianceArguments {
 };
 
 // A few short rows of the recipe's data are enough.
-void make_small(const InvarianceArguments& arguments, Recipe& recipe) {
+void make_small(const InvarianceArguments& arguments, int64_t num_ranks, Recipe& recipe) {
   constexpr int64_t kRows = 64;
   for (data::DatasetSource& source : recipe.datasets)
     source.max_rows = source.max_rows > 0 ? std::min(source.max_rows, kRows) : kRows;
@@ -36,7 +39,9 @@ void make_small(const InvarianceArguments& arguments, Recipe& recipe) {
   recipe.dataset_options.max_length = recipe.loader.max_length;
   recipe.loader.packing = true;
   recipe.loader.micro_batch_size = 1;
-  recipe.loader.gradient_accumulation_steps = arguments.micro_batches;
+  // One more than ranks: one of them has another number than the others.
+  recipe.loader.gradient_accumulation_steps =
+      num_ranks > 1 ? std::max(arguments.micro_batches, num_ranks + 1) : arguments.micro_batches;
 }
 
 std::vector<std::vector<trainer::StepVariant>> make_steps(const Recipe& recipe,
@@ -61,6 +66,10 @@ void keep_first_grouping(std::vector<std::vector<trainer::StepVariant>>& steps) 
   }
 }
 
+void print_columns() {
+  std::printf("%-40s %-20s %9s %9s %9s\n", "", "against", "loss", "gradient", "bound");
+}
+
 void print_head(const Recipe& recipe, const DtypeChoice& dtype,
                 const std::vector<std::vector<trainer::StepVariant>>& steps) {
   size_t documents = 0, tokens = 0, micro_batches = 0;
@@ -74,51 +83,142 @@ void print_head(const Recipe& recipe, const DtypeChoice& dtype,
   std::printf("%s in %s: %lld steps, %zu micro-batches, %zu documents, %zu tokens\n",
               recipe.model_name_or_path.c_str(), dtype.name.c_str(), static_cast<long long>(kSteps),
               micro_batches, documents, tokens);
-  std::printf("%-26s %-26s %9s %9s %9s\n", "", "against", "loss", "gradient", "bound");
+  print_columns();
 }
 
 bool print_rows(const std::vector<trainer::VariantDifference>& rows) {
   bool all = true;
   for (const trainer::VariantDifference& row : rows) {
     all = all && row.holds();
-    std::printf("%-26s %-26s %9.1e %9.1e %9.0e  %s%s%s\n", row.name.c_str(), row.against.c_str(),
+    std::printf("%-40s %-20s %9.1e %9.1e %9.0e  %s%s%s\n", row.name.c_str(), row.against.c_str(),
                 row.loss, row.gradient, row.bound, row.holds() ? "ok" : "FAILED",
                 row.tensor.empty() ? "" : "  largest in ", row.tensor.c_str());
   }
   return all;
 }
 
-int check_invariance(const InvarianceArguments& arguments) {
-  Recipe recipe = load_recipe(arguments.recipe, {.overrides = arguments.overrides});
-  make_small(arguments, recipe);
-  const ResolvedInputs inputs = resolve_inputs(recipe);
+// What the variants are made of: the same on every rank.
+struct Subject {
+  Recipe recipe;
+  ResolvedInputs inputs;
+  std::optional<data::Tokenizer> tokenizer;
+  PreparedData data;
+  DtypeChoice dtype;
+  at::Device device = at::kCPU;
+  double bound = 0;
+  trainer::InvarianceOptions options;
+};
+
+Subject prepare(const InvarianceArguments& arguments, parallel::Communicator& world) {
+  Subject s;
+  parallel::together(world, [&] {
+    s.recipe =
+        load_recipe(arguments.recipe, {.overrides = arguments.overrides, .num_ranks = kAnyRanks});
+    make_small(arguments, world.size(), s.recipe);
+  });
+  first_then_others(world, [&] { s.inputs = resolve_inputs(s.recipe); });
   kernels::install_caching_allocator();
-  const data::Tokenizer tokenizer = data::Tokenizer::load(inputs.tokenizer_folder);
-  check_vocabulary(tokenizer, models::read_model_spec(inputs.model.folder), inputs);
-  const PreparedData data = prepare_data(recipe, tokenizer);
-  const at::Device device = choose_device(recipe.device);
-  const DtypeChoice dtype = choose_run_dtype(recipe.dtype, device, std::nullopt);
-  const double by_dtype = dtype.type == at::kFloat ? kFloatBound : kBfloatBound;
-  const double bound = arguments.bound < 0 ? by_dtype : arguments.bound;
-  auto steps = make_steps(recipe, data::Loader(data.train, recipe.loader),
-                          tokenizer.pad_token_id().value_or(0), bound);
-  const trainer::InvarianceOptions options{.seed = recipe.train.seed,
-                                           .learning_rate = recipe.train.schedule.learning_rate,
-                                           .optimizer = recipe.train.optimizer};
-  Recipe without_dropout = recipe;
+  parallel::together(world, [&] {
+    s.tokenizer = data::Tokenizer::load(s.inputs.tokenizer_folder);
+    check_vocabulary(*s.tokenizer, models::read_model_spec(s.inputs.model.folder), s.inputs);
+    s.data = prepare_data(s.recipe, *s.tokenizer);
+    s.device = choose_device(s.recipe.device);
+  });
+  s.dtype = choose_dtype_together(s.recipe.dtype, s.device, std::nullopt, world);
+  const double by_dtype = s.dtype.type == at::kFloat ? kFloatBound : kBfloatBound;
+  s.bound = arguments.bound < 0 ? by_dtype : arguments.bound;
+  s.options = {.seed = s.recipe.train.seed,
+               .learning_rate = s.recipe.train.schedule.learning_rate,
+               .optimizer = s.recipe.train.optimizer};
+  return s;
+}
+
+bool check_groupings(const Subject& s, const data::Loader& loader) {
+  auto steps = make_steps(s.recipe, loader, s.tokenizer->pad_token_id().value_or(0), s.bound);
+  Recipe without_dropout = s.recipe;
   without_dropout.adapter.lora_dropout = 0;
-  models::Model model = load_to_train(without_dropout, inputs, dtype, device);
+  models::Model model = load_to_train(without_dropout, s.inputs, s.dtype, s.device);
   // A continued adapter brings its own.
   if (model.adapter.lora_dropout > 0) keep_first_grouping(steps);
-  print_head(recipe, dtype, steps);
-  bool all = print_rows(trainer::compare_variants(model, steps, options));
-  if (recipe.adapter.lora_dropout > 0 && model.adapter.lora_dropout == 0) {
-    model = load_to_train(recipe, inputs, dtype, device);
+  print_head(s.recipe, s.dtype, steps);
+  bool all = print_rows(trainer::compare_variants(model, steps, s.options));
+  if (s.recipe.adapter.lora_dropout > 0 && model.adapter.lora_dropout == 0) {
+    model = load_to_train(s.recipe, s.inputs, s.dtype, s.device);
     keep_first_grouping(steps);
-    all = print_rows(trainer::compare_variants(model, steps, options)) && all;
+    all = print_rows(trainer::compare_variants(model, steps, s.options)) && all;
   }
-  std::printf("%s\n", all ? "invariant" : "NOT invariant");
-  return all ? 0 : kDiffers;
+  return all;
+}
+
+struct LayoutToCheck {
+  parallel::Layout layout;
+  int64_t level = 0;
+};
+
+std::vector<LayoutToCheck> layouts_of(int64_t num_ranks) {
+  std::vector<LayoutToCheck> layouts{{{.dp_replicate = num_ranks}, 0}};
+  for (const int64_t level : {1, 2, 3}) layouts.push_back({{.dp_shard = num_ranks}, level});
+  if (num_ranks > 2 && num_ranks % 2 == 0)
+    layouts.push_back({{.dp_replicate = 2, .dp_shard = num_ranks / 2}, 3});
+  return layouts;
+}
+
+std::string name_of(const LayoutToCheck& layout, bool strict) {
+  std::string name = parallel::describe_layout(layout.layout);
+  if (layout.level > 0) name += ", level " + std::to_string(layout.level);
+  return strict ? name + ", strict" : name;
+}
+
+// Loads both sides anew: the steps change them.
+trainer::VariantDifference check_layout(const Subject& s, const LayoutToCheck& layout, bool strict,
+                                        const std::vector<std::vector<data::MicroBatch>>& steps,
+                                        parallel::Communicator& world) {
+  Recipe recipe = s.recipe;
+  recipe.layout = layout.layout;
+  parallel::Mesh mesh = make_training_mesh(world, recipe, s.device);
+  std::optional<models::Model> one, sharded;
+  parallel::together(world, [&] {
+    one = load_to_train(recipe, s.inputs, s.dtype, s.device);
+    sharded = load_to_train(recipe, s.inputs, s.dtype, s.device, sharding_of(mesh, layout.level));
+  });
+  return trainer::compare_layout(
+      *one, *sharded, mesh, steps,
+      {.name = name_of(layout, strict), .strict = strict, .bound = strict ? 0.0 : s.bound},
+      s.options);
+}
+
+bool check_layouts(const Subject& s, const data::Loader& loader, parallel::Communicator& world) {
+  const bool speaks = world.rank() == 0;
+  std::vector<std::vector<data::MicroBatch>> steps(kSteps);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    for (int64_t i = 0; i < loader.num_micro_batches(step); ++i)
+      steps[static_cast<size_t>(step)].push_back(loader.micro_batch(step, i));
+  }
+  if (speaks) print_columns();
+  const bool power_of_two = (world.size() & (world.size() - 1)) == 0;
+  bool all = true;
+  for (const LayoutToCheck& layout : layouts_of(world.size())) {
+    for (const bool strict : {false, true}) {
+      if (strict && !power_of_two) continue;
+      const auto row = check_layout(s, layout, strict, steps, world);
+      all = (speaks ? print_rows({row}) : row.holds()) && all;
+    }
+  }
+  return all;
+}
+
+int check_invariance(const InvarianceArguments& arguments, parallel::Communicator& world) {
+  const Subject s = prepare(arguments, world);
+  const data::Loader loader(s.data.train, s.recipe.loader);
+  bool all = true;
+  parallel::together(world, [&] {
+    if (world.rank() == 0) all = check_groupings(s, loader);
+  });
+  if (world.size() > 1) all = check_layouts(s, loader, world) && all;
+  int32_t holds = all ? 1 : 0;
+  world.all_reduce(&holds, &holds, 1, parallel::DType::kInt32, parallel::ReduceOp::kMin);
+  if (world.rank() == 0) std::printf("%s\n", holds != 0 ? "invariant" : "NOT invariant");
+  return holds != 0 ? 0 : kDiffers;
 }
 
 }  // namespace
@@ -129,7 +229,8 @@ void add_check(CLI::App& app, Action& chosen) {
   auto a = std::make_shared<InvarianceArguments>();
   CLI::App* verb = check->add_subcommand(
       "invariance",
-      "Gradients under accumulation, packing, padding and recompute, on a few rows of a recipe");
+      "Gradients under accumulation, packing, padding, recompute and, with mpirun, on ranks, on a "
+      "few rows of a recipe");
   verb->add_option("recipe", a->recipe, "Recipe file")->required();
   verb->add_option("--set", a->overrides, "Override a key: key=value")->expected(1)->take_all();
   verb->add_option("--max-length", a->max_length,
@@ -141,7 +242,11 @@ void add_check(CLI::App& app, Action& chosen) {
       ->check(CLI::Range(2, 1 << 16));
   verb->add_option("--bound", a->bound, "Largest difference allowed, instead of the dtype's")
       ->check(CLI::NonNegativeNumber);
-  verb->callback([&chosen, a] { chosen = [a] { return check_invariance(*a); }; });
+  verb->callback([&chosen, a] {
+    chosen = [a] {
+      return on_ranks([a](parallel::Communicator& world) { return check_invariance(*a, world); });
+    };
+  });
 }
 
 }  // namespace hone::recipes

@@ -37,6 +37,7 @@ struct TrainArguments {
   bool resume = false;
   std::string resume_path;
   bool overwrite = false;
+  bool ledger = false;
   bool profile = false;
   std::string profile_path;  // "": trace.json in the output folder
   int64_t profile_steps = 5;
@@ -172,6 +173,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
     if (arguments.overwrite && is_first) remove_old_run(recipe.train.output_dir);
   });
   recipe.train.strict = recipe.parallel.strict;
+  recipe.train.ledger = arguments.ledger;
   profile.begin_run();
   RunReports reports(recipe);
   const auto tell = [&](trainer::RunMoment moment) { reports.update(moment); };
@@ -232,6 +234,8 @@ void add_train(CLI::App& app, Action& chosen) {
                        "Go on from this checkpoint, or from the newest of output_dir")
           ->expected(0, 1);
   verb->add_flag("--overwrite", a->overwrite, "Replace an earlier run in output_dir");
+  verb->add_flag("--ledger", a->ledger,
+                 "Write ledger.jsonl: the rows of the data in every micro-batch of every step");
   CLI::Option* profile =
       verb->add_option("--profile", a->profile_path,
                        "Write a trace for Perfetto, to this file or output_dir/trace.json")

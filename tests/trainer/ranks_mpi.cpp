@@ -6,12 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
 #include "tests/trainer/ranks_case.h"
 
 namespace hone::trainer {
 namespace {
+
+constexpr double kUpdateBound = 3e-5;  // as in ranks_test.cpp
 
 std::vector<RanksOutcome> mpirun(int64_t ranks, const std::vector<std::string>& cases,
                                  test::Environment environment = {}) {
@@ -56,7 +59,7 @@ void expect_like_one_rank(int64_t ranks, const std::vector<RanksCase>& cases) {
       EXPECT_EQ(many[i].losses, one[i].losses) << names[i];
       EXPECT_TRUE(many[i].weights == one[i].weights) << names[i];
     } else {
-      EXPECT_LT(largest_difference(many[i].updates, one[i].updates), 2e-3) << names[i];
+      EXPECT_LT(largest_difference(many[i].updates, one[i].updates), kUpdateBound) << names[i];
     }
   }
 }
@@ -75,14 +78,17 @@ TEST(RanksMpi, FourProcessesGiveTheStepsOfOne) { expect_like_one_rank(4, cases_o
 
 // What the bound on ranks is measured by: the same step on one rank with another float32 attention
 // (and other small kernels), whose sums are formed in another order.
-TEST(RanksMpi, BoundIsWhatTwoAttentionKernelsDifferBy) {
+TEST(RanksMpi, BoundIsThatOfTwoAttentionKernels) {
   const std::vector<std::string> names{"replicate2_shard1_full_rounds3_recompute"};
   const auto best = mpirun(1, names), portable = mpirun(1, names, {{"HONE_ISA", "portable"}});
   ASSERT_EQ(best.size(), 1u);
   ASSERT_EQ(portable.size(), 1u);
   const double spread = largest_difference(portable[0].updates, best[0].updates);
   RecordProperty("spread", std::to_string(spread));
-  EXPECT_LT(spread, 2e-2);
+  EXPECT_LT(spread, kUpdateBound);
+  if (kernels::available_isas().size() > 1) {
+    EXPECT_GT(spread, kUpdateBound / 30);
+  }
 }
 
 }  // namespace

@@ -10,10 +10,10 @@
 namespace hone::trainer {
 namespace {
 
-// Of updates after three steps, relative norm per tensor; weights, losses and norms are far nearer.
-// The two float32 attention kernels of HONE_ISA=portable and avx512 are as far apart:
-// RanksMpi.BoundIsWhatTwoAttentionKernelsDifferBy.
-constexpr double kUpdateBound = 2e-3, kLossBound = 1e-6, kNormBound = 1e-5;
+// Of updates after three steps, relative norm per tensor: the most seen is 5e-6. Two float32
+// attention kernels on one rank (HONE_ISA=portable and avx512) are 7e-6 apart, held to this bound
+// too by RanksMpi.BoundIsThatOfTwoAttentionKernels.
+constexpr double kUpdateBound = 3e-5, kLossBound = 1e-6, kNormBound = 1e-5;
 
 RanksOutcome on_threads(const RanksCase& wanted) {
   RanksOutcome outcome;
@@ -54,7 +54,9 @@ TEST_P(Ranks, StepsAreThoseOfOneRank) {
     EXPECT_NEAR(many.losses[step] / one.losses[step], 1, kLossBound) << step;
     EXPECT_NEAR(many.norms[step] / one.norms[step], 1, kNormBound) << step;
   }
-  EXPECT_LT(largest_difference(many.updates, one.updates), kUpdateBound);
+  const double difference = largest_difference(many.updates, one.updates);
+  RecordProperty("difference", std::to_string(1e6 * difference) + "e-6");
+  EXPECT_LT(difference, kUpdateBound);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Ranks, testing::ValuesIn(all_ranks_cases()),

@@ -1,0 +1,123 @@
+#include "trainer/layout_invariance.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "parallel/schedule.h"
+#include "trainer/gather.h"
+#include "trainer/optimizer.h"
+#include "trainer/step.h"
+
+namespace hone::trainer {
+namespace {
+
+int64_t count_trained(const std::vector<data::MicroBatch>& micro_batches) {
+  int64_t count = 0;
+  for (const data::MicroBatch& micro_batch : micro_batches) count += micro_batch.num_trained_tokens;
+  return count;
+}
+
+// One whole step on the ranks of `mesh`; gradients stay in KeptPart::grads.
+StepResult run_on(models::Model& model, OptimizerState& optimizer, parallel::Mesh& mesh,
+                  const std::vector<data::MicroBatch>& micro_batches, int64_t step,
+                  const LayoutVariant& variant, const InvarianceOptions& options) {
+  const auto count = static_cast<int64_t>(micro_batches.size());
+  std::vector<data::MicroBatch> own;
+  for (const int64_t i : parallel::micro_batches_of(mesh.layout, mesh.rank, count))
+    own.push_back(micro_batches[static_cast<size_t>(i)]);
+  const auto actions = parallel::make_step(
+      describe_stages(model), mesh.layout, mesh.rank,
+      {.num_micro_batches = count, .shard_level = model.sharding.level, .strict = variant.strict});
+  return run_step(model, optimizer, actions, own,
+                  {.step = step,
+                   .seed = options.seed,
+                   .learning_rate = options.learning_rate,
+                   .optimizer = options.optimizer,
+                   .mesh = &mesh,
+                   .strict = variant.strict,
+                   .num_micro_batches = count,
+                   .num_trained_tokens = count_trained(micro_batches)});
+}
+
+double squares(const at::Tensor& tensor) {
+  return tensor.numel() == 0 ? 0.0 : tensor.to(at::kDouble).square().sum().item<double>();
+}
+
+// Sums of squares for every trainable tensor, of the difference and of the reference, over the
+// parts that all ranks keep.
+std::vector<double> squares_over_ranks(const models::Model& one, const models::Model& sharded,
+                                       parallel::Mesh& mesh) {
+  std::vector<double> sums;
+  const bool counts = parallel::rank_position(mesh.layout, mesh.rank).replicate == 0;
+  for (size_t s = 0; s < sharded.stages.size(); ++s) {
+    const models::Stage& stage = sharded.stages[s];
+    for (const models::Parameter& parameter : stage.parameters) {
+      if (!parameter.grad.defined()) continue;
+      const ParameterPart part = kept_part_of(stage, parameter);
+      const at::Tensor mine = stage.kept.grads.narrow(0, part.offset, part.size);
+      const at::Tensor reference = view_of_parameter(stage, parameter, one.stages[s].grads)
+                                       .reshape({-1})
+                                       .narrow(0, part.begin, part.size);
+      const at::Tensor apart = mine.to(at::kDouble) - reference.to(at::kDouble);
+      sums.push_back(counts ? squares(apart) : 0);
+      sums.push_back(counts ? squares(reference) : 0);
+    }
+  }
+  mesh.host.all_reduce_ordered(sums.data(), sums.data(), static_cast<int64_t>(sums.size()),
+                               parallel::DType::kFloat64);
+  return sums;
+}
+
+// NaN counts as the largest difference there is.
+bool is_larger(double value, double than) { return !(value <= than); }
+
+void take_gradients(const models::Model& one, const models::Model& sharded, parallel::Mesh& mesh,
+                    VariantDifference& difference) {
+  const std::vector<double> sums = squares_over_ranks(one, sharded, mesh);
+  double all = 0;
+  for (size_t i = 1; i < sums.size(); i += 2) all += sums[i];
+  const double floor = std::max(std::sqrt(all) / 1000, 1e-30);
+  size_t i = 0;
+  for (const models::Stage& stage : sharded.stages) {
+    for (const models::Parameter& parameter : stage.parameters) {
+      if (!parameter.grad.defined()) continue;
+      const double relative = std::sqrt(sums[i]) / std::max(std::sqrt(sums[i + 1]), floor);
+      i += 2;
+      if (!is_larger(relative, difference.gradient)) continue;
+      difference.gradient = relative;
+      difference.tensor = parameter.name;
+    }
+  }
+}
+
+double mean_loss(const StepResult& result) {
+  return result.loss_sum / static_cast<double>(std::max<int64_t>(1, result.num_trained_tokens));
+}
+
+}  // namespace
+
+VariantDifference compare_layout(models::Model& one, models::Model& sharded, parallel::Mesh& mesh,
+                                 const std::vector<std::vector<data::MicroBatch>>& steps,
+                                 const LayoutVariant& variant, const InvarianceOptions& options) {
+  const at::NoGradGuard no_grad;
+  parallel::Mesh alone = parallel::solo_mesh();
+  OptimizerState one_optimizer = make_optimizer_state(one);
+  OptimizerState optimizer = make_optimizer_state(sharded);
+  share_parameters(sharded, mesh);
+  VariantDifference difference{.name = variant.name, .against = "one rank", .bound = variant.bound};
+  for (size_t step = 0; step < steps.size(); ++step) {
+    const auto number = static_cast<int64_t>(step);
+    const double expected =
+        mean_loss(run_on(one, one_optimizer, alone, steps[step], number, variant, options));
+    const double got =
+        mean_loss(run_on(sharded, optimizer, mesh, steps[step], number, variant, options));
+    const double loss = std::abs(got - expected) / std::max(std::abs(expected), 1e-30);
+    if (is_larger(loss, difference.loss)) difference.loss = loss;
+    take_gradients(one, sharded, mesh, difference);
+  }
+  return difference;
+}
+
+}  // namespace hone::trainer
