@@ -87,23 +87,35 @@ double CheckpointSave::since_start() const {
   return std::chrono::duration<double>(Clock::now() - start_).count();
 }
 
+void CheckpointSave::write_all() {
+  std::optional<TensorFileWriter> writer;
+  try {
+    writer.emplace(folder_path_, files_);
+    read_.set_value();
+  } catch (...) {
+    read_.set_value();  // nothing more is read; the error is told when `writing_` is asked
+    written_.set_value();
+    throw;
+  }
+  try {
+    if (mesh_.rank == 0) {
+      write_side_files(folder_path_, model_files_, source_.model, source_.model_folder,
+                       source_.save_dtype);
+      write_trainer_state(folder_path_, state_, num_updates_);
+    }
+  } catch (...) {
+    written_.set_value();
+    throw;
+  }
+  written_.set_value();
+  writer->sync();
+  times_.write_seconds = since_start();
+}
+
 void CheckpointSave::start_writing() {
   is_read_ = read_.get_future();
-  writing_ = std::async(std::launch::async, [this] {
-    std::optional<TensorFileWriter> writer;
-    try {
-      writer.emplace(folder_path_, files_);
-    } catch (...) {
-      read_.set_value();  // nothing more is read; the error is told when `writing_` is asked
-      throw;
-    }
-    read_.set_value();
-    writer->sync();
-    if (mesh_.rank != 0) return;
-    write_side_files(folder_path_, model_files_, source_.model, source_.model_folder,
-                     source_.save_dtype);
-    write_trainer_state(folder_path_, state_, num_updates_);
-  });
+  is_written_ = written_.get_future();
+  writing_ = std::async(std::launch::async, [this] { write_all(); });
 }
 
 void CheckpointSave::wait_until_read() {
@@ -112,11 +124,14 @@ void CheckpointSave::wait_until_read() {
   times_.exposed_seconds += std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+// What the ranks wrote can be read back before it is on the disk.
 void CheckpointSave::start_hashing() {
-  times_.write_seconds = since_start();
   hashing_ = std::async(std::launch::async, [this] {
+    const double begin = since_start();
     listed_ = list_sizes(folder_path_);
-    return hash_share(folder_path_, listed_, mesh_.rank, mesh_.host.size());
+    auto hashes = hash_share(folder_path_, listed_, mesh_.rank, mesh_.host.size());
+    times_.hash_seconds = since_start() - begin;
+    return hashes;
   });
   phase_ = Phase::kHashing;
 }
@@ -124,12 +139,12 @@ void CheckpointSave::start_hashing() {
 void CheckpointSave::publish() {
   std::string own;
   parallel::together(mesh_.host, [&] {
+    writing_.get();
     for (const std::string& hash : hashing_.get()) own += hash + "\n";
   });
   std::vector<std::vector<std::string>> shares;
   for (const std::string& share : parallel::gather_texts(mesh_.host, own))
     shares.push_back(lines_of(share));
-  times_.hash_seconds = since_start() - times_.write_seconds;
   parallel::together(mesh_.host, [&] {
     if (mesh_.rank != 0) return;
     join_hashes(listed_, shares);
@@ -146,7 +161,8 @@ void CheckpointSave::publish() {
 }
 
 bool CheckpointSave::own_part_is_done() const {
-  return phase_ == Phase::kWriting ? is_ready(writing_) : is_ready(hashing_);
+  if (phase_ == Phase::kWriting) return is_ready(is_written_);
+  return is_ready(hashing_) && is_ready(writing_);
 }
 
 bool CheckpointSave::all_are_done() {
@@ -160,7 +176,6 @@ bool CheckpointSave::advance() {
   const auto begin = Clock::now();
   if (all_are_done()) {
     if (phase_ == Phase::kWriting) {
-      parallel::together(mesh_.host, [&] { writing_.get(); });
       start_hashing();
     } else {
       publish();
@@ -172,8 +187,11 @@ bool CheckpointSave::advance() {
 
 void CheckpointSave::wait() {
   const auto begin = Clock::now();
-  if (phase_ == Phase::kWriting) writing_.wait();
-  if (phase_ == Phase::kHashing) hashing_.wait();
+  if (phase_ == Phase::kWriting) is_written_.wait();
+  if (phase_ == Phase::kHashing) {
+    hashing_.wait();
+    writing_.wait();
+  }
   times_.exposed_seconds += std::chrono::duration<double>(Clock::now() - begin).count();
 }
 

@@ -18,8 +18,8 @@ namespace hone::trainer {
 struct SaveTimes {
   int64_t step = 0, num_bytes = 0;  // of tensors, over all ranks
   double seconds = 0;               // from the begin to the rename
-  double write_seconds = 0;         // of it until everything was on the disk
-  double hash_seconds = 0;          // and until it was read back and hashed
+  double write_seconds = 0;         // of it until what this rank writes was on the disk
+  double hash_seconds = 0;          // to read this rank's share back and hash it, beside the disk
   double exposed_seconds = 0;       // that the training stood still for it
 };
 
@@ -51,6 +51,7 @@ class CheckpointSave {
   using Clock = std::chrono::steady_clock;
 
   void start_writing();
+  void write_all();  // in a thread of its own
   void start_hashing();
   void publish();
   bool own_part_is_done() const;
@@ -69,8 +70,8 @@ class CheckpointSave {
   std::filesystem::path folder_path_;
   std::vector<ManifestFile> listed_;
   Phase phase_ = Phase::kWriting;
-  std::promise<void> read_;
-  std::future<void> is_read_, writing_;
+  std::promise<void> read_, written_;  // nothing is read any more; all can be read back
+  std::future<void> is_read_, is_written_, writing_;
   std::future<std::vector<std::string>> hashing_;
   SaveTimes times_;
 };

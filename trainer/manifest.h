@@ -58,6 +58,9 @@ void write_manifest(const std::filesystem::path& folder, const Manifest& manifes
 // manifest.
 Manifest read_manifest(const std::filesystem::path& folder);
 
+// The bytes of all files that the folder's manifest lists. Throws as read_manifest.
+int64_t num_bytes_of(const std::filesystem::path& folder);
+
 // Compares size and presence of every listed file, then the hashes of this part's chunks (as in
 // hash_share), one file after the other. Throws kBadInput naming the first file that differs and
 // how (missing, size, byte range of the chunk), kIo. Files the manifest does not list are ignored.

@@ -1,6 +1,10 @@
 #include "trainer/resume.h"
 
+#include <chrono>
+
 #include "core/log.h"
+#include "parallel/comm/agree.h"
+#include "trainer/gather.h"
 #include "trainer/identity.h"
 #include "trainer/selection.h"
 
@@ -39,6 +43,17 @@ TrainerState start_state(const TrainInputs& inputs, const TrainOptions& options,
   state.horizon = horizon;
   check_best(inputs, options, state);
   spdlog::info("resuming from {} at step {}", checkpoint.string(), state.step);
+  return state;
+}
+
+TrainerState start_together(const TrainInputs& inputs, const TrainOptions& options,
+                            parallel::Mesh& mesh, OptimizerState& optimizer, int64_t horizon,
+                            double& load_seconds) {
+  const auto begin = std::chrono::steady_clock::now();
+  TrainerState state;
+  parallel::together(mesh.host, [&] { state = start_state(inputs, options, optimizer, horizon); });
+  share_parameters(inputs.model, mesh);
+  load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return state;
 }
 

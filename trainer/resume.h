@@ -20,6 +20,12 @@ inline bool is_due(int64_t step, int64_t every) { return every > 0 && step % eve
 TrainerState start_state(const TrainInputs& inputs, const TrainOptions& options,
                          OptimizerState& optimizer, int64_t horizon);
 
+// The same on all ranks of the mesh, and what they share afterwards (trainer/gather.h). Collective;
+// an error of one is thrown by all. `load_seconds`: how long it took.
+TrainerState start_together(const TrainInputs& inputs, const TrainOptions& options,
+                            parallel::Mesh& mesh, OptimizerState& optimizer, int64_t horizon,
+                            double& load_seconds);
+
 // Which rows of metrics.jsonl and samples.jsonl stay. Rows of the checkpoint's own step that came
 // only because the run ended there are not rows of a run that goes on.
 std::optional<ResumePoint> resume_point(const TrainInputs& inputs, const TrainOptions& options,

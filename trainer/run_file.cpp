@@ -52,6 +52,14 @@ void RunFile::add_save(const SaveTimes& times) {
   write();
 }
 
+void RunFile::set_resume(int64_t num_bytes, double verify_seconds, double load_seconds) {
+  json_["resume"] = {{"bytes", num_bytes},
+                     {"seconds", verify_seconds + load_seconds},
+                     {"verify_seconds", verify_seconds},
+                     {"load_seconds", load_seconds}};
+  write();
+}
+
 void RunFile::set_best(const Json& best) {
   json_["best"] = best;
   write();

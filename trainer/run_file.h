@@ -27,6 +27,9 @@ class RunFile {
   void set_measurements(const core::Json& seconds, const core::Json& throughput,
                         const std::vector<int64_t>& peak_bytes);
   void add_save(const SaveTimes& times);
+  // Of the checkpoint that the run goes on from: its bytes, and how long it took to verify and
+  // load.
+  void set_resume(int64_t num_bytes, double verify_seconds, double load_seconds);
   void set_best(const core::Json& best);      // of selection_json
   void set_pushes(const core::Json& pushes);  // of Publisher
   void finish(const TrainResult& result);     // "finished" or "stopped"

@@ -34,15 +34,6 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// As start_state, where the parts that other ranks keep are shared besides.
-TrainerState agreed_start(const TrainInputs& inputs, const TrainOptions& options,
-                          parallel::Mesh& mesh, OptimizerState& optimizer, int64_t horizon) {
-  TrainerState state;
-  parallel::together(mesh.host, [&] { state = start_state(inputs, options, optimizer, horizon); });
-  share_parameters(inputs.model, mesh);
-  return state;
-}
-
 class Run {
  public:
   // Collective over the mesh, as all that is called on every rank.
@@ -53,7 +44,7 @@ class Run {
         rate_(make_learning_rate(options.schedule, options.max_steps)),
         optimizer_(make_optimizer_state(inputs.model)),
         stages_(describe_stages(inputs.model)),
-        state_(agreed_start(inputs, options, mesh, optimizer_, rate_.horizon)),
+        state_(start_together(inputs, options, mesh, optimizer_, rate_.horizon, load_seconds_)),
         progress_(state_.step, options.max_steps, mesh.rank == 0),
         timeline_(inputs.trace),
         throughput_(count_flops(inputs.model),
@@ -63,7 +54,12 @@ class Run {
         saves_(inputs, options, mesh, files_, progress_, timeline_, [this] { report(); }) {
     const RankBytes bytes = gather_rank_bytes(mesh, inputs.model, optimizer_);
     parallel::together(mesh_.host, [&] {
-      if (mesh_.rank == 0) open_run_files(inputs, options, state_, bytes, mesh.layout, files_);
+      if (mesh_.rank != 0) return;
+      open_run_files(inputs, options, state_, bytes, mesh.layout, files_);
+      if (inputs.resume_from) {
+        files_.run->set_resume(num_bytes_of(*inputs.resume_from), inputs.verify_seconds,
+                               load_seconds_);
+      }
     });
     const RowsOfStep rows = rows_of_step(files_, state_.step, mesh_);
     eval_row_ = rows.eval_row;
@@ -362,6 +358,7 @@ class Run {
   const LearningRate rate_;
   OptimizerState optimizer_;
   const std::vector<parallel::StageDescriptor> stages_;
+  double load_seconds_ = 0;  // of the checkpoint
   TrainerState state_;
   RunFiles files_;
   Progress progress_;

@@ -41,6 +41,7 @@ struct TrainInputs {
   std::filesystem::path model_folder;
   std::optional<std::filesystem::path>
       resume_from;                             // a checkpoint-N folder already chosen and verified
+  double verify_seconds = 0;                   // that this took
   const data::Tokenizer* tokenizer = nullptr;  // for sample_prompts only
   std::vector<SamplePrompt> sample_prompts;    // none: no samples.jsonl
   std::vector<int64_t> eos_token_ids;          // of samples

@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <cmath>
 
 #include "core/error.h"
@@ -82,6 +83,7 @@ std::optional<fs::path> choose_start_together(const TrainArguments& arguments, c
 struct Prepared {
   ResolvedInputs inputs;
   std::optional<fs::path> checkpoint;
+  double verify_seconds = 0;  // that finding and checking it took
   std::optional<data::Tokenizer> tokenizer;
   PreparedData data;
   std::optional<data::Loader> train_loader, eval_loader;
@@ -93,7 +95,10 @@ Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profi
                  parallel::Communicator& world) {
   Prepared p;
   first_then_others(world, [&] { p.inputs = resolve_inputs(recipe); });
+  const auto begin = std::chrono::steady_clock::now();
   p.checkpoint = choose_start_together(arguments, recipe, world);
+  p.verify_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   kernels::install_caching_allocator();
   parallel::together(world, [&] {
     const models::ModelSpec spec = models::read_model_spec(p.inputs.model.folder);
@@ -186,6 +191,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
        .eval_names = p.data.eval_names,
        .model_folder = p.inputs.model.folder,
        .resume_from = p.checkpoint,
+       .verify_seconds = p.verify_seconds,
        .tokenizer = &*p.tokenizer,
        .sample_prompts = std::move(prompts),
        .eos_token_ids = std::move(eos_token_ids),
