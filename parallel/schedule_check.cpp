@@ -80,7 +80,8 @@ class Walk {
     if (state(action.stage).is_complete) return "its gradient was complete already";
     if (action.stage == 0) {
       if (micro_batch_ >= 0) return "the micro-batch before is not finished";
-      micro_batch_ = action.micro_batch;
+      if (action.micro_batch <= last_micro_batch_) return "not after the micro-batch before";
+      micro_batch_ = last_micro_batch_ = action.micro_batch;
     } else if (output_of_ != action.stage - 1) {
       return "its input is not there";
     }
@@ -96,6 +97,7 @@ class Walk {
     if (action.stage != num_stages() - 1) return "only the last stage has a loss";
     if (output_of_ != action.stage - 1 || action.micro_batch != micro_batch_)
       return "its input is not there";
+    if (state(action.stage).is_complete) return "its gradient was complete already";
     if (std::string problem = missing_parameters(action.stage); !problem.empty()) return problem;
     live_bytes_ = kept_bytes() + of(action.stage).graph_bytes + 2 * input_bytes(action.stage);
     output_of_ = -1;
@@ -181,7 +183,8 @@ class Walk {
 
   const std::vector<StageDescriptor>& stages_;
   std::vector<State> states_;
-  int64_t micro_batch_ = -1;   // the one in progress
+  int64_t micro_batch_ = -1;  // the one in progress
+  int64_t last_micro_batch_ = -1;
   int64_t output_of_ = -1;     // the stage whose output is live
   int64_t gradient_for_ = -1;  // the stage whose output gradient is live
   int64_t live_bytes_ = 0;

@@ -32,7 +32,11 @@ INSTANTIATE_TEST_SUITE_P(Layouts, MeshOf,
                                          Layout{.dp_replicate = 4}, Layout{.dp_shard = 2},
                                          Layout{.dp_shard = 3}, Layout{.dp_shard = 4},
                                          Layout{.dp_replicate = 2, .dp_shard = 2},
-                                         Layout{.dp_replicate = 2, .dp_shard = 3}));
+                                         Layout{.dp_replicate = 2, .dp_shard = 3}),
+                         [](const auto& info) {
+                           return "replicate" + std::to_string(info.param.dp_replicate) + "_shard" +
+                                  std::to_string(info.param.dp_shard);
+                         });
 
 // Neighbours shard, so that what moves most stays on one machine.
 TEST(Mesh, TwoByTwoRanksByHand) {

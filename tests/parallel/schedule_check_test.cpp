@@ -78,6 +78,30 @@ TEST(ScheduleCheck, ARankThatComputesInEveryRoundNeedsNoOtherToNoticeARemovedAct
   }
 }
 
+TEST(ScheduleCheck, AnActionOfAnotherMicroBatchIsNoticed) {
+  for (const StepCase& step : cases()) {
+    const auto actions = step.all_ranks().front();
+    for (size_t i = 0; i < actions.size(); ++i) {
+      if (!computes(actions[i])) continue;
+      for (const int64_t distance : {-1, 1}) {
+        auto broken = actions;
+        broken[i].micro_batch += distance;
+        EXPECT_FALSE(step_problems(broken, step.stages).empty())
+            << step.name << ", action " << i << ": " << describe_action(actions[i], step.stages);
+      }
+    }
+  }
+}
+
+TEST(ScheduleCheck, AMicroBatchComputedTwiceIsTold) {
+  const auto stages = full_model();
+  const auto actions = make_step(stages, {}, 0, {});
+  auto twice = actions;
+  const auto first_reduce = std::ranges::find(actions, ActionKind::kReduce, &Action::kind);
+  twice.insert(twice.begin(), actions.begin(), first_reduce);
+  EXPECT_FALSE(step_problems(twice, stages).empty());
+}
+
 // Whether the action computes with parameters that were gathered by `stage`.
 bool reads(const Action& action, int64_t stage, const std::vector<StageDescriptor>& stages) {
   const StageDescriptor& own = stages[static_cast<size_t>(action.stage)];
@@ -183,6 +207,34 @@ TEST(ScheduleCheck, AProblemIsToldWithItsAction) {
   actions.erase(actions.begin());
   EXPECT_EQ(step_problems(actions, stages).front(),
             "action 1, forward embed of micro-batch 0: the parameters of embed are not gathered");
+}
+
+TEST(ScheduleCheck, ARankThatComputesNothingFreesOnlyWhatItGathered) {
+  const auto stages = gathered(full_model());
+  auto idle = make_step(stages, {.dp_shard = 2}, 1, {});
+  EXPECT_EQ(step_problems(idle, stages), Problems{});
+  std::erase(idle, Action{ActionKind::kGather, 0, 0});
+  const Problems problems = step_problems(idle, stages);
+  ASSERT_EQ(problems.size(), 1U);
+  EXPECT_TRUE(problems.front().ends_with("free embed of micro-batch 0: freed but not gathered"))
+      << problems.front();
+}
+
+TEST(ScheduleCheck, AStageReducedTwiceOrUsedAfterItsGradientIsCompleteIsTold) {
+  const auto stages = full_model();
+  auto twice = make_step(stages, {}, 0, {});
+  twice.insert(twice.end() - 1, {ActionKind::kReduce, 2});
+  EXPECT_TRUE(step_problems(twice, stages).front().ends_with("its gradient was complete already"));
+  // Between two micro-batches; the head's first action of one is the loss.
+  auto early = make_step(stages, {}, 0, {.num_micro_batches = 2});
+  std::erase(early, Action{ActionKind::kReduce, 4});
+  const Action second_begins{ActionKind::kForward, 0, 1, Keep::kGraph};
+  early.insert(std::ranges::find(early, second_begins), {ActionKind::kReduce, 4});
+  const Problems problems = step_problems(early, stages);
+  ASSERT_FALSE(problems.empty());
+  EXPECT_TRUE(
+      problems.front().ends_with("loss head of micro-batch 1: its gradient was complete already"))
+      << problems.front();
 }
 
 TEST(ScheduleCheck, ARoundLeftOutOfTheSumsIsTold) {
