@@ -1,5 +1,6 @@
 // Walks over a step's actions: whether they make sense, and what is live meanwhile.
 #include <algorithm>
+#include <utility>
 
 #include "parallel/schedule.h"
 
@@ -46,7 +47,7 @@ class Walk {
   struct State {
     Keep kept = Keep::kNothing;
     bool is_gathered = false;
-    bool has_unreduced = false;  // gradients of a round that is to be reduced
+    int64_t num_unreduced = 0;  // micro-batches added up since the gradient was last reduced
     bool is_complete = false;
   };
 
@@ -79,7 +80,8 @@ class Walk {
     if (state(action.stage).is_complete) return "its gradient was complete already";
     if (action.stage == 0) {
       if (micro_batch_ >= 0) return "the micro-batch before is not finished";
-      micro_batch_ = action.micro_batch;
+      if (action.micro_batch <= last_micro_batch_) return "not after the micro-batch before";
+      micro_batch_ = last_micro_batch_ = action.micro_batch;
     } else if (output_of_ != action.stage - 1) {
       return "its input is not there";
     }
@@ -95,11 +97,12 @@ class Walk {
     if (action.stage != num_stages() - 1) return "only the last stage has a loss";
     if (output_of_ != action.stage - 1 || action.micro_batch != micro_batch_)
       return "its input is not there";
+    if (state(action.stage).is_complete) return "its gradient was complete already";
     if (std::string problem = missing_parameters(action.stage); !problem.empty()) return problem;
     live_bytes_ = kept_bytes() + of(action.stage).graph_bytes + 2 * input_bytes(action.stage);
     output_of_ = -1;
     gradient_for_ = action.stage - 1;
-    state(action.stage).has_unreduced = true;
+    ++state(action.stage).num_unreduced;
     end_micro_batch_if_done(action.stage - 1);
     return "";
   }
@@ -122,7 +125,7 @@ class Walk {
       return "its gradient is not there";
     live_bytes_ = kept_bytes() + of(action.stage).output_bytes + input_bytes(action.stage);
     state(action.stage).kept = Keep::kNothing;
-    state(action.stage).has_unreduced = true;
+    ++state(action.stage).num_unreduced;
     gradient_for_ = action.stage - 1;
     end_micro_batch_if_done(action.stage - 1);
     return "";
@@ -149,8 +152,8 @@ class Walk {
     if (micro_batch_ >= 0 && is_pending) return "its backward is still to come";
     if (action.micro_batch >= 0) {
       reduces_rounds_ = true;
-      state(action.stage).has_unreduced = false;
-      return "";
+      const bool skipped_one = std::exchange(state(action.stage).num_unreduced, 0) > 1;
+      return skipped_one ? "the round before was not reduced" : "";
     }
     state(action.stage).is_complete = true;
     live_bytes_ = 0;
@@ -163,7 +166,7 @@ class Walk {
       if (state(stage).is_gathered) return of(stage).name + " is still gathered";
       if (of(stage).num_trainable == 0) continue;
       if (!state(stage).is_complete) return of(stage).name + " was not reduced";
-      if (reduces_rounds_ && state(stage).has_unreduced)
+      if (reduces_rounds_ && state(stage).num_unreduced > 0)
         return "a round of " + of(stage).name + " was not reduced";
     }
     updated_ = true;
@@ -180,7 +183,8 @@ class Walk {
 
   const std::vector<StageDescriptor>& stages_;
   std::vector<State> states_;
-  int64_t micro_batch_ = -1;   // the one in progress
+  int64_t micro_batch_ = -1;  // the one in progress
+  int64_t last_micro_batch_ = -1;
   int64_t output_of_ = -1;     // the stage whose output is live
   int64_t gradient_for_ = -1;  // the stage whose output gradient is live
   int64_t live_bytes_ = 0;

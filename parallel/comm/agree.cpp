@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <exception>
 #include <new>
-#include <optional>
 
 #include "core/json.h"
 
@@ -31,6 +30,8 @@ std::string failure_of(const std::function<void()>& work) {
     return to_text(core::Error(ErrorKind::kInternal, {.what = "out of memory"}));
   } catch (const std::exception& error) {
     return to_text(core::Error(ErrorKind::kInternal, {.what = error.what()}));
+  } catch (...) {
+    return to_text(core::Error(ErrorKind::kInternal, {.what = "an exception of another kind"}));
   }
 }
 

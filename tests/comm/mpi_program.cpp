@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "core/error.h"
+#include "parallel/comm/agree.h"
 #include "parallel/comm/checked.h"
 #include "parallel/comm/communicator.h"
 #include "tests/comm/conformance.h"
+#include "tests/comm/mesh_case.h"
 
 namespace {
 
@@ -50,6 +52,30 @@ void one_calls_nothing(Communicator& comm) {
     core::fail(core::ErrorKind::kInternal, {.what = "on its own"});
   }
   comm.barrier();
+}
+
+void check_meshes(const Communicator& world) {
+  for (int64_t dp_shard = 1; dp_shard <= world.size(); ++dp_shard) {
+    if (world.size() % dp_shard == 0)
+      test::check_mesh(world, {.dp_replicate = world.size() / dp_shard, .dp_shard = dp_shard});
+  }
+}
+
+// One rank has an error, all throw it and end with its code.
+int fail_together(Communicator& comm) {
+  together(comm, [] {});
+  try {
+    together(comm, [&] {
+      if (comm.rank() != 1) return;
+      core::fail(core::ErrorKind::kBadInput, {.what = "no \"rows\"", .where = "a.jsonl:3"});
+    });
+  } catch (const AgreedError& error) {
+    std::printf("on rank %d: %s\n", comm.rank(), error.what());
+    std::fflush(stdout);
+    comm.finish();
+    return error.exit_code();
+  }
+  throw std::runtime_error("nobody failed");
 }
 
 }  // namespace
@@ -107,6 +133,11 @@ int main(int argc, char** argv) {
           std::printf("%s\n", error.what());
         }
       }
+    } else if (scenario == "mesh") {
+      check_meshes(comm);
+      check_meshes(watched);
+    } else if (scenario == "together") {
+      return fail_together(comm);
     } else if (scenario == "mismatch") {
       expect_error(comm, watched, different_operations);
     } else if (scenario == "silent") {

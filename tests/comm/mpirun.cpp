@@ -85,6 +85,19 @@ TEST_P(Mpirun, AMessageOfAnotherSizeIsAnError) {
   EXPECT_NE(result.out.find("got 16 bytes, expected 32"), std::string::npos) << result.out;
 }
 
+TEST_P(Mpirun, MeshesHaveTheGroupsOfTheirLayouts) {
+  const ProcessResult result = mpirun(GetParam(), "mesh");
+  EXPECT_EQ(result.code, 0) << result.err;
+}
+
+TEST_P(Mpirun, AnErrorOfOneRankIsThrownByAllWhichEndWithItsCode) {
+  const ProcessResult result = mpirun(GetParam(), "together");
+  EXPECT_EQ(result.code, 65) << result.err;
+  EXPECT_EQ(times(result.out, ": rank 1: a.jsonl:3: no \"rows\"\n"),
+            static_cast<size_t>(GetParam()))
+      << result.out;
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, Mpirun, testing::Values(2, 4));
 
 }  // namespace
