@@ -187,8 +187,13 @@ std::vector<Action> make_step(const std::vector<StageDescriptor>& stages, const 
                       .reads = reads(action, stages)});
     }
   }
-  return StepWriter(stages, reduces_every_round(layout, options), options.overlap_reduce)
-      .write(uses);
+  std::vector<Action> actions =
+      StepWriter(stages, reduces_every_round(layout, options), options.overlap_reduce).write(uses);
+  const std::vector<std::string> problems = step_problems(actions, stages);
+  if (!problems.empty()) {
+    fail(ErrorKind::kInternal, {.what = "a step that makes no sense", .got = problems.front()});
+  }
+  return actions;
 }
 
 std::string describe_action(const Action& action, const std::vector<StageDescriptor>& stages) {

@@ -86,8 +86,8 @@ bool reduces_every_round(const Layout& layout, const StepOptions& options);
 // graph to speak of (stage 0) and the one whose backward follows its forward at once (the last
 // before the head). Sharded parameters are gathered one use ahead of their use, and freed when the
 // next two uses do without. A rank without a micro-batch in a round takes part in its collectives.
-// Throws kInternal for a layout, number of stages (at least 2) or number of micro-batches it can't
-// schedule.
+// Every list is checked (step_problems) before it is given out. Throws kInternal for a layout,
+// number of stages (at least 2) or number of micro-batches it can't schedule.
 std::vector<Action> make_step(const std::vector<StageDescriptor>& stages, const Layout& layout,
                               int64_t rank, const StepOptions& options);
 

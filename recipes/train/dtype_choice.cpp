@@ -3,9 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "core/error.h"
 #include "parallel/comm/agree.h"
+#include "parallel/comm/choose.h"
 #include "trainer/manifest.h"
 #include "trainer/throughput.h"
 
@@ -32,7 +34,12 @@ at::Device choose_device(const std::string& name) {
                {.what = "device: got 'cuda', but this build or machine has no usable GPU",
                 .hint = "use device: cpu, or build with the cuda preset"});
   }
-  return has_cuda && name != "cpu" ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  if (!has_cuda || name == "cpu") return at::kCPU;
+  const int rank = parallel::local_rank([](const char* variable) -> std::string {
+    const char* value = std::getenv(variable);
+    return value == nullptr ? "" : value;
+  });
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(rank)};
 }
 
 DtypeChoice choose_dtype(const std::string& name, at::Device device) {

@@ -11,7 +11,8 @@
 
 namespace hone::recipes {
 
-// "auto", "cpu" or "cuda". Throws kBadRecipe for cuda where this build or machine has none.
+// "auto", "cpu" or "cuda": of several GPUs the one with this rank's number on its machine. Throws
+// kBadRecipe for cuda where this build or machine has none.
 at::Device choose_device(const std::string& name);
 
 struct DtypeChoice {
