@@ -1,6 +1,7 @@
 #include "recipes/train/ranks.h"
 
 #include <cstdio>
+#include <exception>
 #include <map>
 #include <vector>
 
@@ -64,10 +65,17 @@ int on_ranks(const std::function<int(parallel::Communicator& world)>& work) {
 }
 
 void first_then_others(parallel::Communicator& world, const std::function<void()>& work) {
+  std::exception_ptr error;
+  if (world.rank() == 0) {
+    try {
+      work();
+    } catch (const std::exception&) {
+      error = std::current_exception();
+    }
+  }
+  world.barrier();
   parallel::together(world, [&] {
-    if (world.rank() == 0) work();
-  });
-  parallel::together(world, [&] {
+    if (error) std::rethrow_exception(error);
     if (world.rank() != 0) work();
   });
 }

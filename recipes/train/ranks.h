@@ -21,7 +21,8 @@ int on_ranks(const std::function<int(parallel::Communicator& world)>& work);
 
 // All of these: collective over `world`, and an error of one rank is thrown by all.
 
-// `work` on rank 0, then on the others: what the first has fetched the others find.
+// `work` on rank 0, then on the others: what the first has fetched the others find. They work after
+// an error too, so that one of all ranks is told from one of rank 0.
 void first_then_others(parallel::Communicator& world, const std::function<void()>& work);
 
 // Throws kBadRecipe with a line for every key whose value is not the same on all ranks, naming key,

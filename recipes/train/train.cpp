@@ -102,7 +102,11 @@ Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profi
     }
     p.tokenizer = data::Tokenizer::load(p.inputs.tokenizer_folder);
     check_vocabulary(*p.tokenizer, spec, p.inputs);
+  });
+  first_then_others(world, [&] {
     p.data = profile.timed("prepare data", [&] { return prepare_data(recipe, *p.tokenizer); });
+  });
+  parallel::together(world, [&] {
     p.train_loader.emplace(p.data.train, recipe.loader);
     if (p.data.eval) p.eval_loader.emplace(*p.data.eval, eval_loader_options(recipe));
     if (recipe.train.max_steps == 0)
