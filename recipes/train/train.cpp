@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "formats/weight_files.h"
 #include "kernels/allocator.h"
 #include "recipes/inputs.h"
 #include "recipes/publish.h"
@@ -102,6 +103,7 @@ Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profi
     }
     p.tokenizer = data::Tokenizer::load(p.inputs.tokenizer_folder);
     check_vocabulary(*p.tokenizer, spec, p.inputs);
+    formats::open_weight_files(p.inputs.model.folder);
   });
   first_then_others(world, [&] {
     p.data = profile.timed("prepare data", [&] { return prepare_data(recipe, *p.tokenizer); });
