@@ -3,9 +3,11 @@
 #include <cstdio>
 #include <exception>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "core/log.h"
+#include "core/temporary_folder.h"
 #include "parallel/comm/nccl.h"
 #include "recipes/program.h"
 #include "trainer/identity.h"
@@ -13,6 +15,7 @@
 namespace hone::recipes {
 namespace {
 
+namespace fs = std::filesystem;
 using core::ErrorKind;
 using core::Json;
 
@@ -77,6 +80,26 @@ void first_then_others(parallel::Communicator& world, const std::function<void()
   parallel::together(world, [&] {
     if (error) std::rethrow_exception(error);
     if (world.rank() != 0) work();
+  });
+}
+
+void require_shared(parallel::Communicator& world, const fs::path& folder) {
+  if (world.size() == 1) return;
+  std::optional<core::TemporaryFolder> probe;
+  std::string name;
+  parallel::together(world, [&] {
+    if (world.rank() != 0) return;
+    probe.emplace(folder, "probe-");
+    name = probe->path().filename();
+  });
+  name = parallel::text_of_first(world, name);
+  parallel::together(world, [&] {
+    if (fs::is_directory(folder / name)) return;
+    core::fail(ErrorKind::kCannotCreate,
+               {.what = "what rank 0 writes into the output folder is not seen here",
+                .where = fs::absolute(folder).string(),
+                .hint = "the ranks write checkpoints together: output_dir must be one folder for "
+                        "all of them"});
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -24,6 +25,9 @@ int on_ranks(const std::function<int(parallel::Communicator& world)>& work);
 // `work` on rank 0, then on the others: what the first has fetched the others find. They work after
 // an error too, so that one of all ranks is told from one of rank 0.
 void first_then_others(parallel::Communicator& world, const std::function<void()>& work);
+
+// Throws kCannotCreate where a rank does not see what rank 0 makes in `folder`, which is there.
+void require_shared(parallel::Communicator& world, const std::filesystem::path& folder);
 
 // Throws kBadRecipe with a line for every key whose value is not the same on all ranks, naming key,
 // ranks and values. `what` begins the message.

@@ -75,6 +75,7 @@ std::optional<fs::path> choose_start_together(const TrainArguments& arguments, c
                  .string();
   });
   chosen = parallel::text_of_first(world, chosen);
+  require_shared(world, recipe.train.output_dir);
   return chosen.empty() ? std::nullopt : std::optional<fs::path>(chosen);
 }
 
