@@ -93,6 +93,10 @@ struct Prepared {
 Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
                  parallel::Communicator& world) {
   Prepared p;
+  parallel::together(world, [&] {
+    p.device = choose_device(recipe.device);
+    check_backend(recipe, p.device, world.size());
+  });
   first_then_others(world, [&] { p.inputs = resolve_inputs(recipe); });
   p.checkpoint = choose_start_together(arguments, recipe, world);
   kernels::install_caching_allocator();
@@ -114,7 +118,6 @@ Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profi
     if (p.data.eval) p.eval_loader.emplace(*p.data.eval, eval_loader_options(recipe));
     if (recipe.train.max_steps == 0)
       recipe.train.max_steps = steps_of_epochs(*p.train_loader, recipe.num_train_epochs);
-    p.device = choose_device(recipe.device);
   });
   p.dtype = choose_dtype_together(recipe.dtype, p.device, p.checkpoint, world);
   recipe.train.identity = run_identity(recipe, p.inputs, p.data, *p.tokenizer, p.dtype);
