@@ -1,10 +1,13 @@
 #include "recipes/train/ranks.h"
 
 #include <cstdio>
+#include <exception>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "core/log.h"
+#include "core/temporary_folder.h"
 #include "parallel/comm/nccl.h"
 #include "recipes/program.h"
 #include "trainer/identity.h"
@@ -12,6 +15,7 @@
 namespace hone::recipes {
 namespace {
 
+namespace fs = std::filesystem;
 using core::ErrorKind;
 using core::Json;
 
@@ -43,6 +47,11 @@ std::map<std::string, std::vector<std::string>> differing(const std::vector<std:
   return keys;
 }
 
+bool wants_nccl(const Recipe& recipe, at::Device device, int num_ranks) {
+  const std::string& backend = recipe.parallel.backend;
+  return backend == "nccl" || (backend == "auto" && device.is_cuda() && num_ranks > 1);
+}
+
 }  // namespace
 
 int on_ranks(const std::function<int(parallel::Communicator& world)>& work) {
@@ -64,11 +73,38 @@ int on_ranks(const std::function<int(parallel::Communicator& world)>& work) {
 }
 
 void first_then_others(parallel::Communicator& world, const std::function<void()>& work) {
+  std::exception_ptr error;
+  if (world.rank() == 0) {
+    try {
+      work();
+    } catch (const std::exception&) {
+      error = std::current_exception();
+    }
+  }
+  world.barrier();
   parallel::together(world, [&] {
-    if (world.rank() == 0) work();
-  });
-  parallel::together(world, [&] {
+    if (error) std::rethrow_exception(error);
     if (world.rank() != 0) work();
+  });
+}
+
+void require_shared(parallel::Communicator& world, const fs::path& folder) {
+  if (world.size() == 1) return;
+  std::optional<core::TemporaryFolder> probe;
+  std::string name;
+  parallel::together(world, [&] {
+    if (world.rank() != 0) return;
+    probe.emplace(folder, "probe-");
+    name = probe->path().filename();
+  });
+  name = parallel::text_of_first(world, name);
+  parallel::together(world, [&] {
+    if (fs::is_directory(folder / name)) return;
+    core::fail(ErrorKind::kCannotCreate,
+               {.what = "what rank 0 writes into the output folder is not seen here",
+                .where = fs::absolute(folder).string(),
+                .hint = "the ranks write checkpoints together: output_dir must be one folder for "
+                        "all of them"});
   });
 }
 
@@ -82,28 +118,28 @@ void require_same(parallel::Communicator& world, const Json& mine, const std::st
       {.what = text, .hint = "start every rank with the same program, recipe and files"});
 }
 
+void check_backend(const Recipe& recipe, at::Device device, int num_ranks) {
+  const std::string& backend = recipe.parallel.backend;
+  if (wants_nccl(recipe, device, num_ranks)) parallel::real_nccl_api();
+  if (backend == "nccl" && !device.is_cuda()) {
+    core::fail(ErrorKind::kBadRecipe, {.what = "nccl moves the memory of GPUs",
+                                       .where = "backend",
+                                       .got = "nccl with device: cpu",
+                                       .expected = "auto or mpi"});
+  }
+  if (backend == "mpi" && device.is_cuda() && num_ranks > 1) {
+    core::fail(ErrorKind::kBadRecipe, {.what = "mpi moves host memory only",
+                                       .where = "backend",
+                                       .got = "mpi with device: cuda",
+                                       .expected = "auto or nccl"});
+  }
+}
+
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
                                   at::Device device) {
-  const std::string& backend = recipe.parallel.backend;
-  const bool wants_nccl =
-      backend == "nccl" || (backend == "auto" && device.is_cuda() && world.size() > 1);
-  parallel::together(world, [&] {
-    if (wants_nccl) parallel::real_nccl_api();
-    if (wants_nccl && !device.is_cuda()) {
-      core::fail(ErrorKind::kBadRecipe, {.what = "nccl moves the memory of GPUs",
-                                         .where = "backend",
-                                         .got = "nccl with device: cpu",
-                                         .expected = "auto or mpi"});
-    }
-    if (backend == "mpi" && device.is_cuda() && world.size() > 1) {
-      core::fail(ErrorKind::kBadRecipe, {.what = "mpi moves host memory only",
-                                         .where = "backend",
-                                         .got = "mpi with device: cuda",
-                                         .expected = "auto or nccl"});
-    }
-  });
-  if (wants_nccl) return parallel::make_mesh(parallel::make_communicator("nccl"), recipe.layout);
-  return parallel::make_mesh(world, recipe.layout);
+  parallel::together(world, [&] { check_backend(recipe, device, world.size()); });
+  if (!wants_nccl(recipe, device, world.size())) return parallel::make_mesh(world, recipe.layout);
+  return parallel::make_mesh(parallel::make_communicator("nccl"), recipe.layout);
 }
 
 models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level) {

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -19,17 +20,24 @@ namespace hone::recipes {
 // its code. Any other error ends the run of all under mpirun.
 int on_ranks(const std::function<int(parallel::Communicator& world)>& work);
 
+// Throws kBadRecipe for a backend that is not there or can't reach the device's memory. Not
+// collective.
+void check_backend(const Recipe& recipe, at::Device device, int num_ranks);
+
 // All of these: collective over `world`, and an error of one rank is thrown by all.
 
-// `work` on rank 0, then on the others: what the first has fetched the others find.
+// `work` on rank 0, then on the others: what the first has fetched the others find. They work after
+// an error too, so that one of all ranks is told from one of rank 0.
 void first_then_others(parallel::Communicator& world, const std::function<void()>& work);
+
+// Throws kCannotCreate where a rank does not see what rank 0 makes in `folder`, which is there.
+void require_shared(parallel::Communicator& world, const std::filesystem::path& folder);
 
 // Throws kBadRecipe with a line for every key whose value is not the same on all ranks, naming key,
 // ranks and values. `what` begins the message.
 void require_same(parallel::Communicator& world, const core::Json& mine, const std::string& what);
 
-// The communicators of the recipe's layout for tensors of `device`. Throws kBadRecipe for a backend
-// that is not there or can't reach the device's memory.
+// The communicators of the recipe's layout for tensors of `device`. Throws as check_backend.
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
                                   at::Device device);
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "formats/weight_files.h"
 #include "kernels/allocator.h"
 #include "recipes/inputs.h"
 #include "recipes/publish.h"
@@ -76,6 +77,7 @@ std::optional<fs::path> choose_start_together(const TrainArguments& arguments, c
                  .string();
   });
   chosen = parallel::text_of_first(world, chosen);
+  require_shared(world, recipe.train.output_dir);
   return chosen.empty() ? std::nullopt : std::optional<fs::path>(chosen);
 }
 
@@ -94,6 +96,10 @@ struct Prepared {
 Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
                  parallel::Communicator& world) {
   Prepared p;
+  parallel::together(world, [&] {
+    p.device = choose_device(recipe.device);
+    check_backend(recipe, p.device, world.size());
+  });
   first_then_others(world, [&] { p.inputs = resolve_inputs(recipe); });
   const auto begin = std::chrono::steady_clock::now();
   p.checkpoint = choose_start_together(arguments, recipe, world);
@@ -108,12 +114,16 @@ Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profi
     }
     p.tokenizer = data::Tokenizer::load(p.inputs.tokenizer_folder);
     check_vocabulary(*p.tokenizer, spec, p.inputs);
+    formats::open_weight_files(p.inputs.model.folder);
+  });
+  first_then_others(world, [&] {
     p.data = profile.timed("prepare data", [&] { return prepare_data(recipe, *p.tokenizer); });
+  });
+  parallel::together(world, [&] {
     p.train_loader.emplace(p.data.train, recipe.loader);
     if (p.data.eval) p.eval_loader.emplace(*p.data.eval, eval_loader_options(recipe));
     if (recipe.train.max_steps == 0)
       recipe.train.max_steps = steps_of_epochs(*p.train_loader, recipe.num_train_epochs);
-    p.device = choose_device(recipe.device);
   });
   p.dtype = choose_dtype_together(recipe.dtype, p.device, p.checkpoint, world);
   recipe.train.identity = run_identity(recipe, p.inputs, p.data, *p.tokenizer, p.dtype);

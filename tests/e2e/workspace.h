@@ -72,11 +72,17 @@ class Workspace {
   ProcessResult hone(std::vector<std::string> arguments, Environment environment = {},
                      const std::function<void(pid_t)>& meanwhile = {}) const {
     arguments.insert(arguments.begin(), (kBin / "hone").string());
+    return run(arguments, std::move(environment), meanwhile);
+  }
+
+  // Any command, with what the programs look at in its environment.
+  ProcessResult run(const std::vector<std::string>& command, Environment environment = {},
+                    const std::function<void(pid_t)>& meanwhile = {}) const {
     environment.emplace("HONE_HUB", (folder_ / "hub").string());
     environment.emplace("HF_HUB_OFFLINE", "1");  // nothing is asked of a hub elsewhere
     environment.emplace("XDG_CACHE_HOME", (folder_ / "cache").string());
     environment.emplace("OMP_NUM_THREADS", "1");
-    return run_process(arguments, environment, folder_.path(), meanwhile);
+    return run_process(command, environment, folder_.path(), meanwhile);
   }
 
   ProcessResult train(const std::vector<std::string>& more = {},
@@ -91,14 +97,15 @@ class Workspace {
   TemporaryFolder folder_;
 };
 
-// The rows of metrics.jsonl without what depends on the clock.
+// The rows of metrics.jsonl without what depends on the clock or on how many ranks there are.
 inline std::vector<std::string> timeless_metrics(const fs::path& path) {
   std::vector<std::string> rows;
   std::istringstream lines(slurp(path));
   for (std::string line; std::getline(lines, line);) {
     core::Json row = core::Json::parse(line);
-    row.erase("tokens_per_second");
-    row.erase("flops_share");
+    for (const char* key :
+         {"tokens_per_second", "flops_share", "comm_bytes", "exposed_comm_seconds"})
+      row.erase(key);
     rows.push_back(row.dump());
   }
   return rows;

@@ -1,0 +1,243 @@
+// Training on several ranks is training on one: its numbers, its files and what it says.
+#include "tests/e2e/ranks.h"
+
+namespace hone::test {
+namespace {
+
+const std::vector<Sizes> kLayouts = {
+    {.replicate = 2},         {.shard = 2, .level = 1},
+    {.shard = 2, .level = 2}, {.replicate = 2, .shard = 2, .level = 2},
+    {.shard = 4, .level = 3},
+};
+
+// Sums in another order, then Adam, which divides small gradients by their own size.
+constexpr double kMetricsBound = 1e-4;
+constexpr double kWeightsBound = 2e-4;
+
+std::map<std::string, std::string> full_fine_tuning() {
+  return {{"adapter", ""}, {"learning_rate", "1.0e-3"}};
+}
+
+void expect_strict_layouts_alike(std::map<std::string, std::string> recipe) {
+  recipe["strict"] = "true";
+  Workspace one;
+  one.write_recipe(for_ranks(recipe));
+  const ProcessResult alone = one.hone({"train", "recipe.yaml"});
+  ASSERT_EQ(alone.code, 0) << alone.err;
+  for (const Sizes& sizes : kLayouts) {
+    SCOPED_TRACE(sizes.text());
+    Workspace several;
+    several.write_recipe(for_ranks(recipe));
+    const ProcessResult result = train_on(several, sizes);
+    ASSERT_EQ(result.code, 0) << result.err;
+    expect_same_bytes(one, several, 4);
+  }
+}
+
+TEST(Ranks, StrictLoraWithDropoutIsTheSameBytesInEveryLayout) { expect_strict_layouts_alike({}); }
+
+TEST(Ranks, StrictFullFineTuningIsTheSameBytesInEveryLayout) {
+  expect_strict_layouts_alike(full_fine_tuning());
+}
+
+// 26 rows in steps of 8: the last one of the epoch has 2 micro-batches, for 2 of 4 ranks.
+TEST(Ranks, StrictStepWithNothingForSomeRanksIsTheSameBytes) {
+  const auto recipe =
+      for_ranks({{"strict", "true"},
+                 {"packing", "false"},
+                 {"global_batch_size", "8"},
+                 {"datasets", "[{path: train.jsonl, format: messages, max_rows: 26}]"}});
+  Workspace one;
+  one.write_recipe(recipe);
+  ASSERT_EQ(one.train().code, 0);
+  for (const Sizes& sizes : {Sizes{.replicate = 4}, Sizes{.shard = 2, .level = 3}}) {
+    SCOPED_TRACE(sizes.text());
+    Workspace several;
+    several.write_recipe(recipe);
+    const ProcessResult result = train_on(several, sizes);
+    ASSERT_EQ(result.code, 0) << result.err;
+    expect_same_bytes(one, several, 4);
+  }
+}
+
+void expect_layouts_close(const std::map<std::string, std::string>& recipe,
+                          const std::vector<Sizes>& layouts) {
+  Workspace one;
+  one.write_recipe(for_ranks(recipe));
+  ASSERT_EQ(one.train().code, 0);
+  for (const Sizes& sizes : layouts) {
+    SCOPED_TRACE(sizes.text());
+    Workspace several;
+    several.write_recipe(for_ranks(recipe));
+    const ProcessResult result = train_on(several, sizes);
+    ASSERT_EQ(result.code, 0) << result.err;
+    expect_close(one, several, kMetricsBound, kWeightsBound);
+  }
+}
+
+TEST(Ranks, WithoutStrictLossNormAndWeightsStayWithinRounding) {
+  expect_layouts_close({}, {{.shard = 2, .level = 1}, {.replicate = 2, .shard = 2, .level = 3}});
+  expect_layouts_close(
+      full_fine_tuning(),
+      {{.replicate = 4}, {.shard = 2, .level = 2}, {.replicate = 2, .shard = 2, .level = 3}});
+}
+
+// Batches that no power of two of ranks can share.
+TEST(Ranks, ThreeRanksTrainAsOneDoes) {
+  expect_layouts_close({{"global_batch_size", "6"}}, {{.replicate = 3}, {.shard = 3, .level = 3}});
+}
+
+std::vector<std::string> resumed_until(int step) {
+  return {"--resume", "--set", "max_steps=" + std::to_string(step)};
+}
+
+// The schedule and the epochs are those of the whole run; the last step's row comes at 2, 4, 6, 8.
+std::map<std::string, std::string> eight_steps(std::map<std::string, std::string> changes = {}) {
+  changes.insert({{"max_steps", "8"}, {"scheduler_steps", "8"}});
+  return for_ranks(changes);
+}
+
+void train_through_layouts(const Workspace& work) {
+  const std::vector<std::pair<Sizes, int>> parts = {
+      {{}, 2},
+      {{.shard = 2, .level = 3}, 4},
+      {{.replicate = 2, .shard = 2, .level = 2}, 6},
+      {{}, 8},
+  };
+  for (const auto& [sizes, last_step] : parts) {
+    SCOPED_TRACE(sizes.text() + " to step " + std::to_string(last_step));
+    const ProcessResult result = train_on(work, sizes, resumed_until(last_step));
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(core::read_json_file(work / "out" / "run.json")["layout"]["dp_shard"], sizes.shard);
+  }
+}
+
+TEST(RanksResume, StrictRunThroughOtherLayoutsIsTheSameBytesAsOneThatWasNotInterrupted) {
+  for (auto recipe : {std::map<std::string, std::string>{}, full_fine_tuning()}) {
+    recipe["strict"] = "true";
+    Workspace whole, parts;
+    whole.write_recipe(eight_steps(recipe));
+    parts.write_recipe(eight_steps(recipe));
+    ASSERT_EQ(whole.train().code, 0);
+    train_through_layouts(parts);
+    expect_same_bytes(whole, parts, 8);
+  }
+}
+
+// Rows and tokens of every step are compared exactly: no sample is repeated or skipped.
+TEST(RanksResume, WithoutStrictTheSameSamplesAreTrainedThroughOtherLayouts) {
+  Workspace whole, parts;
+  whole.write_recipe(eight_steps());
+  parts.write_recipe(eight_steps());
+  ASSERT_EQ(whole.train().code, 0);
+  train_through_layouts(parts);
+  expect_close(whole, parts, kMetricsBound, kWeightsBound);
+}
+
+TEST(RanksResume, CheckpointOfFourShardsHasTheFilesOfOneRankAndGoesOnWithOtherChoices) {
+  Workspace one, four;
+  one.write_recipe(eight_steps({{"strict", "true"}}));
+  four.write_recipe(eight_steps({{"strict", "true"}}));
+  ASSERT_EQ(one.train({"--set", "max_steps=4"}).code, 0);
+  ASSERT_EQ(train_on(four, {.shard = 4}, {"--set", "max_steps=4"}).code, 0);
+  const std::string checkpoint = "out/checkpoint-4";
+  EXPECT_EQ(names_in(one / checkpoint), names_in(four / checkpoint));
+  EXPECT_EQ(slurp(one / checkpoint / "adapter_model.safetensors"),
+            slurp(four / checkpoint / "adapter_model.safetensors"));
+  const ProcessResult result = train_on(
+      four, {.replicate = 2}, {"--resume", "--set", "strict=false", "--set", "backend=mpi"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  // Only that the run is longer is told as a change.
+  EXPECT_EQ(times(result.err, "(may change)"), 1u) << result.err;
+  EXPECT_NE(result.err.find("max_steps  4           8  (may change)"), std::string::npos)
+      << result.err;
+}
+
+// Log lines without their times and measured figures.
+std::vector<std::string> told(const std::string& err) {
+  std::vector<std::string> lines;
+  std::istringstream stream(err);
+  for (std::string line; std::getline(stream, line);) {
+    if (line.find("throughput:") != std::string::npos) line = "throughput";
+    line = line.substr(line.find("] [") + 1);
+    lines.push_back(line.substr(0, line.find(" tokens/s")));
+    if (const size_t end = lines.back().rfind("  "); end != std::string::npos)
+      lines.back().resize(end);
+  }
+  return lines;
+}
+
+TEST(RanksFiles, FourRanksSayWhatOneSays) {
+  Workspace one, four;
+  for (Workspace* work : {&one, &four}) work->write_recipe(for_ranks({{"strict", "true"}}));
+  const ProcessResult alone = one.train();
+  ASSERT_EQ(alone.code, 0) << alone.err;
+  const ProcessResult together = train_on(four, {.replicate = 2, .shard = 2});
+  ASSERT_EQ(together.code, 0) << together.err;
+  // What is saved beside the training is told when it is there.
+  auto lines_alone = told(alone.err), lines_together = told(together.err);
+  std::ranges::sort(lines_alone);
+  std::ranges::sort(lines_together);
+  EXPECT_EQ(lines_alone, lines_together);
+  EXPECT_EQ(together.out, alone.out);
+  EXPECT_EQ(rows_of(one / "out" / "metrics.jsonl").size(), 7u);  // 4 steps, 3 evaluations
+  EXPECT_EQ(names_in(one / "out"), names_in(four / "out"));
+}
+
+TEST(RanksFiles, MetricsTellWhatCommunicationCostOnlyWhereThereIsAny) {
+  Workspace one, two;
+  for (Workspace* work : {&one, &two}) work->write_recipe(for_ranks());
+  ASSERT_EQ(one.train().code, 0);
+  ASSERT_EQ(train_on(two, {.shard = 2}).code, 0);
+  size_t num_steps = 0;
+  for (const core::Json& row : rows_of(two / "out" / "metrics.jsonl")) {
+    if (row.contains("eval_loss")) continue;
+    ++num_steps;
+    EXPECT_GT(row.at("comm_bytes").get<int64_t>(), 0) << row;
+    EXPECT_GE(row.at("exposed_comm_seconds").get<double>(), 0) << row;
+  }
+  EXPECT_EQ(num_steps, 4u);
+  for (const core::Json& row : rows_of(one / "out" / "metrics.jsonl")) {
+    EXPECT_FALSE(row.contains("comm_bytes")) << row;
+    EXPECT_FALSE(row.contains("exposed_comm_seconds")) << row;
+  }
+}
+
+int64_t sum_of_lists(const core::Json& run, size_t rank) {
+  int64_t sum = 0;
+  for (const char* key : {"param_bytes", "grad_bytes", "optimizer_bytes"})
+    sum += run.at(key).at(rank).get<int64_t>();
+  return sum;
+}
+
+TEST(RanksFiles, RunJsonHasLayoutSavesAndEveryRanksMemoryWhichIsAQuarterAtLevelThree) {
+  Workspace one, four;
+  for (Workspace* work : {&one, &four}) work->write_recipe(for_ranks(full_fine_tuning()));
+  ASSERT_EQ(one.train().code, 0);
+  ASSERT_EQ(train_on(four, {.shard = 4, .level = 3}).code, 0);
+  const core::Json alone = core::read_json_file(one / "out" / "run.json");
+  const core::Json run = core::read_json_file(four / "out" / "run.json");
+  EXPECT_EQ(run.at("layout"),
+            core::Json::parse(R"({"pp": 1, "dp_replicate": 1, "dp_shard": 4, "cp": 1, "tp": 1})"));
+  for (const char* key : {"param_bytes", "grad_bytes", "optimizer_bytes"}) {
+    EXPECT_EQ(alone.at(key).size(), 1u) << key;
+    EXPECT_EQ(run.at(key).size(), 4u) << key;
+  }
+  // Every stage is padded to a whole number of elements a rank, in cache lines.
+  constexpr int64_t kPadding = 4096;
+  for (size_t rank = 0; rank < 4; ++rank) {
+    EXPECT_GT(sum_of_lists(run, rank), 0);
+    EXPECT_LE(sum_of_lists(run, rank), sum_of_lists(alone, 0) / 4 + kPadding);
+  }
+  ASSERT_EQ(run.at("memory").at("rank_peak_rss_bytes").size(), 4u);
+  for (const core::Json& bytes : run.at("memory").at("rank_peak_rss_bytes"))
+    EXPECT_GT(bytes.get<int64_t>(), sum_of_lists(run, 0));
+  ASSERT_EQ(run.at("saves").size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(run["saves"][i].at("step"), 2 * (i + 1));
+    EXPECT_EQ(run["saves"][i].at("bytes"), alone["saves"][i].at("bytes"));
+  }
+}
+
+}  // namespace
+}  // namespace hone::test
