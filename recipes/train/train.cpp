@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "formats/weight_files.h"
 #include "kernels/allocator.h"
+#include "parallel/comm/checked.h"
 #include "recipes/inputs.h"
 #include "recipes/publish.h"
 #include "recipes/recipe.h"
@@ -40,6 +41,7 @@ struct TrainArguments {
   std::string resume_path;
   bool overwrite = false;
   bool ledger = false;
+  bool check_collectives = false;
   bool profile = false;
   std::string profile_path;  // "": trace.json in the output folder
   int64_t profile_steps = 5;
@@ -254,6 +256,9 @@ void add_train(CLI::App& app, Action& chosen) {
   verb->add_flag("--overwrite", a->overwrite, "Replace an earlier run in output_dir");
   verb->add_flag("--ledger", a->ledger,
                  "Write ledger.jsonl: the rows of the data in every micro-batch of every step");
+  verb->add_flag("--check-collectives", a->check_collectives,
+                 "Ranks tell each other what they call before they call it: a difference is named, "
+                 "not waited for");
   CLI::Option* profile =
       verb->add_option("--profile", a->profile_path,
                        "Write a trace for Perfetto, to this file or output_dir/trace.json")
@@ -266,7 +271,11 @@ void add_train(CLI::App& app, Action& chosen) {
     a->resume = resume->count() > 0;
     a->profile = profile->count() > 0;
     chosen = [a] {
-      return on_ranks([a](parallel::Communicator& world) { return train_profiled(*a, world); });
+      return on_ranks([a](parallel::Communicator& world) {
+        if (!a->check_collectives) return train_profiled(*a, world);
+        parallel::Communicator checked = parallel::checked(world);
+        return train_profiled(*a, checked);
+      });
     };
   });
 }

@@ -97,7 +97,7 @@ std::map<std::string, std::string> eight_steps(std::map<std::string, std::string
   return for_ranks(changes);
 }
 
-void train_through_layouts(const Workspace& work) {
+void train_through_layouts(const Workspace& work, const std::vector<std::string>& more = {}) {
   const std::vector<std::pair<Sizes, int>> parts = {
       {{}, 2},
       {{.shard = 2, .level = 3}, 4},
@@ -106,7 +106,9 @@ void train_through_layouts(const Workspace& work) {
   };
   for (const auto& [sizes, last_step] : parts) {
     SCOPED_TRACE(sizes.text() + " to step " + std::to_string(last_step));
-    const ProcessResult result = train_on(work, sizes, resumed_until(last_step));
+    std::vector<std::string> arguments = resumed_until(last_step);
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProcessResult result = train_on(work, sizes, arguments);
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(core::read_json_file(work / "out" / "run.json")["layout"]["dp_shard"], sizes.shard);
   }
@@ -124,14 +126,49 @@ TEST(RanksResume, StrictRunThroughOtherLayoutsIsTheSameBytesAsOneThatWasNotInter
   }
 }
 
+// The rows of every micro-batch of every step, without the rank that computed it.
+std::vector<std::string> ledger(const Workspace& work) {
+  std::vector<std::string> rows;
+  std::istringstream lines(slurp(work / "out" / "ledger.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    core::Json row = core::Json::parse(line);
+    for (core::Json& micro_batch : row["micro_batches"]) micro_batch.erase("rank");
+    rows.push_back(row.dump());
+  }
+  return rows;
+}
+
 // Rows and tokens of every step are compared exactly: no sample is repeated or skipped.
 TEST(RanksResume, WithoutStrictTheSameSamplesAreTrainedThroughOtherLayouts) {
   Workspace whole, parts;
   whole.write_recipe(eight_steps());
   parts.write_recipe(eight_steps());
-  ASSERT_EQ(whole.train().code, 0);
-  train_through_layouts(parts);
+  ASSERT_EQ(whole.train({"--ledger"}).code, 0);
+  train_through_layouts(parts, {"--ledger"});
   expect_close(whole, parts, kMetricsBound, kWeightsBound);
+  const auto rows = ledger(whole);
+  EXPECT_EQ(rows.size(), 8u);
+  EXPECT_EQ(rows, ledger(parts));
+}
+
+TEST(Ranks, CheckInvarianceHoldsEveryLayoutToOneRank) {
+  Workspace work;
+  work.write_recipe(for_ranks());
+  const ProcessResult result = mpirun(work, 4, {"check", "invariance", "recipe.yaml"});
+  EXPECT_EQ(result.code, 0) << result.err << result.out;
+  for (const char* row :
+       {"recompute, dropout on ", "dp_replicate 4 ", "dp_shard 4, level 1, strict ",
+        "dp_shard 4, level 3 ", "dp_replicate 2 x dp_shard 2, level 3, strict "})
+    EXPECT_EQ(times(result.out, row), 1u) << row << " is not in\n" << result.out;
+  EXPECT_EQ(times(result.out, "FAILED"), 0u) << result.out;
+}
+
+TEST(Ranks, DebugModeFindsNothingWrongWithATraining) {
+  Workspace work;
+  work.write_recipe(for_ranks());
+  const ProcessResult result =
+      train_on(work, {.replicate = 2, .shard = 2}, {"--check-collectives"});
+  EXPECT_EQ(result.code, 0) << result.err;
 }
 
 TEST(RanksResume, CheckpointOfFourShardsHasTheFilesOfOneRankAndGoesOnWithOtherChoices) {
