@@ -1,6 +1,6 @@
 // Flat buffers whose memory comes and goes under the views into them: sharded parameters are there
 // only while they are gathered. The views share the buffer's storage, so they need not be made
-// anew; reading one without memory throws.
+// anew. Without memory their data is a null pointer: whoever reads them then ends the process.
 #pragma once
 
 #include <ATen/ATen.h>

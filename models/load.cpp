@@ -1,6 +1,5 @@
 #include "models/load.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -83,63 +82,67 @@ void fill_random(const PlannedParameter& planned, uint64_t seed, int64_t begin,
   target.copy_(values);
 }
 
-const FileTensor* file_tensor(const PlannedParameter& planned, const Sources& sources,
-                              const Family& family) {
-  if (planned.source == ParameterSource::kBaseFile)
-    return &sources.base.at(family.file_name(planned.source_name));
-  if (planned.source == ParameterSource::kAdapterFile)
-    return &sources.adapter.at(planned.source_name);
-  return nullptr;
-}
+// Reads or makes the part that this rank keeps of every stage, and notes what dtype each parameter
+// has in its file.
+class StageFiller {
+ public:
+  StageFiller(std::span<const PlannedParameter> plan, const Sources& sources, const Family& family,
+              uint64_t seed, const MappedWeights& mapped)
+      : plan_(plan), sources_(sources), family_(family), seed_(seed), mapped_(mapped) {}
 
-// Fills `target` with the parameter's elements from `begin` on.
-void fill_elements(const PlannedParameter& planned, const FileTensor* file, uint64_t seed,
-                   int64_t begin, at::Tensor target) {
-  if (target.numel() == 0) return;
-  if (file != nullptr) {
-    read_elements(*file, begin, target);
-  } else if (planned.source == ParameterSource::kZero) {
-    target.zero_();
-  } else {
-    fill_random(planned, seed, begin, target);
-  }
-}
-
-// The part that this rank keeps of one stage's trainable or frozen parameters, and what dtype each
-// parameter has in its file.
-void fill_stage(std::span<const PlannedParameter> plan, int64_t index, bool trainable,
-                const Sources& sources, const Family& family, uint64_t seed,
-                const MappedWeights& mapped, Stage& stage,
-                std::vector<Parameter>::iterator& parameter) {
-  const at::Tensor& flat = trainable ? stage.kept.trainable : stage.kept.frozen;
-  const parallel::ElementRange& kept = trainable ? stage.kept.range : stage.kept.frozen_range;
-  int64_t offset = 0;
-  for (const PlannedParameter& planned : plan) {
-    if (planned.stage != index || planned.trainable != trainable) continue;
-    const FileTensor* file = file_tensor(planned, sources, family);
-    (parameter++)->file_dtype =
-        file == nullptr ? "F32" : std::string(formats::dtype_name(file->dtype));
-    if (mapped.contains(planned.key)) continue;
-    const auto part = parallel::intersect({offset, offset + planned.numel()}, kept);
-    fill_elements(planned, file, seed, part.begin - offset,
-                  flat.narrow(0, std::min(part.begin - kept.begin, kept.size()), part.size()));
-    offset += planned.numel();
-  }
-}
-
-void fill_stages(std::span<const PlannedParameter> plan, const Sources& sources,
-                 const ModelSpec& spec, uint64_t seed, const MappedWeights& mapped,
-                 StageBuffers& buffers) {
-  const Family& family = *find_family(spec.architecture);
-  for (size_t index = 0; index < buffers.stages.size(); ++index) {
-    Stage& stage = buffers.stages[index];
+  void fill(int64_t index, Stage& stage) const {
     auto parameter = stage.parameters.begin();
-    for (const bool trainable : {true, false}) {
-      fill_stage(plan, static_cast<int64_t>(index), trainable, sources, family, seed, mapped, stage,
-                 parameter);
+    for (const bool trainable : {true, false}) fill_half(index, trainable, stage, parameter);
+  }
+
+ private:
+  // The trainable ones come first in Stage::parameters, then the frozen.
+  void fill_half(int64_t index, bool trainable, Stage& stage,
+                 std::vector<Parameter>::iterator& parameter) const {
+    const at::Tensor& flat = trainable ? stage.kept.trainable : stage.kept.frozen;
+    const parallel::ElementRange& kept = trainable ? stage.kept.range : stage.kept.frozen_range;
+    int64_t offset = 0;
+    for (const PlannedParameter& planned : plan_) {
+      if (planned.stage != index || planned.trainable != trainable) continue;
+      const FileTensor* file = file_of(planned);
+      (parameter++)->file_dtype =
+          file == nullptr ? "F32" : std::string(formats::dtype_name(file->dtype));
+      if (mapped_.contains(planned.key)) continue;
+      const auto part = parallel::intersect({offset, offset + planned.numel()}, kept);
+      if (part.size() > 0) {
+        fill_elements(planned, file, part.begin - offset,
+                      flat.narrow(0, part.begin - kept.begin, part.size()));
+      }
+      offset += planned.numel();
     }
   }
-}
+
+  const FileTensor* file_of(const PlannedParameter& planned) const {
+    if (planned.source == ParameterSource::kBaseFile)
+      return &sources_.base.at(family_.file_name(planned.source_name));
+    if (planned.source == ParameterSource::kAdapterFile)
+      return &sources_.adapter.at(planned.source_name);
+    return nullptr;
+  }
+
+  // `target` gets the parameter's elements from `begin` on.
+  void fill_elements(const PlannedParameter& planned, const FileTensor* file, int64_t begin,
+                     at::Tensor target) const {
+    if (file != nullptr) {
+      read_elements(*file, begin, target);
+    } else if (planned.source == ParameterSource::kZero) {
+      target.zero_();
+    } else {
+      fill_random(planned, seed_, begin, target);
+    }
+  }
+
+  std::span<const PlannedParameter> plan_;
+  const Sources& sources_;
+  const Family& family_;
+  const uint64_t seed_;
+  const MappedWeights& mapped_;
+};
 
 AdapterOptions resolve_adapter(const LoadOptions& options) {
   if (options.adapter_path.empty()) return options.adapter;
@@ -179,7 +182,9 @@ Model load_model(const std::filesystem::path& folder, const LoadOptions& options
   }
   StageBuffers buffers = allocate_stages(plan, spec.num_layers() + 2, options.compute_dtype,
                                          options.device, mapped, options.sharding);
-  fill_stages(plan, sources, spec, options.seed, mapped, buffers);
+  const StageFiller filler(plan, sources, *find_family(spec.architecture), options.seed, mapped);
+  for (size_t index = 0; index < buffers.stages.size(); ++index)
+    filler.fill(static_cast<int64_t>(index), buffers.stages[index]);
   return build_model(std::move(spec), std::move(adapter), options.compute_dtype, options.device,
                      options.sharding, std::move(buffers));
 }

@@ -19,6 +19,7 @@ RunFile::RunFile(const std::filesystem::path& path, const Json& run_info,
                  const models::Model& model, const RankBytes& bytes, const parallel::Layout& layout)
     : path_(path), json_(run_info.is_object() ? run_info : Json::object()) {
   json_["layout"] = parallel::layout_to_json(layout);
+  if (layout.dp_shard > 1) json_["layout"]["dp_shard_level"] = model.sharding.level;
   json_["num_parameters"] = models::num_parameters(model);
   json_["num_trainable"] = models::num_trainable(model);
   json_["param_bytes"] = bytes.parameters;

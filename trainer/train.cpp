@@ -53,8 +53,7 @@ class Run {
         stop_(mesh),
         saves_(inputs, options, mesh, files_, progress_, timeline_, [this] { report(); }) {
     const RankBytes bytes = gather_rank_bytes(mesh, inputs.model, optimizer_);
-    parallel::together(mesh_.host, [&] {
-      if (mesh_.rank != 0) return;
+    parallel::on_first(mesh_.host, [&] {
       open_run_files(inputs, options, state_, bytes, mesh.layout, files_);
       if (inputs.resume_from) {
         files_.run->set_resume(num_bytes_of(*inputs.resume_from), inputs.verify_seconds,
@@ -382,8 +381,7 @@ TrainResult train(const TrainInputs& inputs, const TrainOptions& options) {
   std::optional<parallel::Mesh> own_mesh;
   if (inputs.mesh == nullptr) own_mesh = parallel::solo_mesh();
   parallel::Mesh& mesh = own_mesh ? *own_mesh : *inputs.mesh;
-  parallel::together(mesh.host, [&] {
-    if (mesh.rank != 0) return;
+  parallel::on_first(mesh.host, [&] {
     core::make_folders(options.output_dir);
     remove_stale_temporaries(options.output_dir);
   });

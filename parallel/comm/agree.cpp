@@ -44,9 +44,9 @@ std::string ranks_text(const std::vector<std::string>& failures) {
   return (text.find(' ') == std::string::npos ? "rank " : "ranks ") + text;
 }
 
-[[noreturn]] void throw_agreed(const std::vector<std::string>& failures) {
-  const auto first = std::ranges::find_if(failures, [](const auto& f) { return !f.empty(); });
-  const Json json = Json::parse(*first);
+// `ranks` names those it happened to; "" where that is no news.
+[[noreturn]] void throw_agreed(const std::string& failure, const std::string& ranks) {
+  const Json json = Json::parse(failure);
   core::ErrorDetail detail{
       .what = json.at("what"),
       .where = json.at("where"),
@@ -54,11 +54,7 @@ std::string ranks_text(const std::vector<std::string>& failures) {
       .expected = json.at("expected"),
       .hint = json.at("hint"),
   };
-  const bool alike = std::ranges::all_of(failures, [&](const auto& f) { return f == *first; });
-  if (!alike) {
-    const bool one_place = detail.where.empty();
-    detail.where = ranks_text(failures) + (one_place ? "" : ": " + detail.where);
-  }
+  if (!ranks.empty()) detail.where = ranks + (detail.where.empty() ? "" : ": " + detail.where);
   throw AgreedError(static_cast<ErrorKind>(json.at("kind").get<int>()), std::move(detail));
 }
 
@@ -89,10 +85,16 @@ std::string text_of_first(Communicator& comm, const std::string& mine) {
 }
 
 void together(Communicator& comm, const std::function<void()>& work) {
-  const std::string failure = failure_of(work);
-  const std::vector<std::string> failures = gather_texts(comm, failure);
-  if (std::ranges::any_of(failures, [](const auto& f) { return !f.empty(); }))
-    throw_agreed(failures);
+  const std::vector<std::string> failures = gather_texts(comm, failure_of(work));
+  const auto first = std::ranges::find_if(failures, [](const auto& f) { return !f.empty(); });
+  if (first == failures.end()) return;
+  const bool alike = std::ranges::all_of(failures, [&](const auto& f) { return f == *first; });
+  throw_agreed(*first, alike ? "" : ranks_text(failures));
+}
+
+void on_first(Communicator& comm, const std::function<void()>& work) {
+  const std::string failure = text_of_first(comm, comm.rank() == 0 ? failure_of(work) : "");
+  if (!failure.empty()) throw_agreed(failure, "");
 }
 
 }  // namespace hone::parallel

@@ -18,7 +18,7 @@ class AgreedError : public core::Error {
       : core::Error(kind, std::move(detail)) {}
 };
 
-// All three: collective over `comm`, whose buffers are host memory.
+// All of these: collective over `comm`, whose buffers are host memory.
 
 // What every rank says, by rank.
 std::vector<std::string> gather_texts(Communicator& comm, const std::string& mine);
@@ -30,5 +30,9 @@ std::string text_of_first(Communicator& comm, const std::string& mine);
 // throw an AgreedError: the error of the lowest such rank, which is named unless all fail alike.
 // kPeerLost passes as it is: there is nobody to agree with.
 void together(Communicator& comm, const std::function<void()>& work);
+
+// Runs `work` on rank 0 alone, for what only one rank has to do; an error is thrown by all as it
+// is.
+void on_first(Communicator& comm, const std::function<void()>& work);
 
 }  // namespace hone::parallel

@@ -69,8 +69,7 @@ trainer::Publish publish_checkpoints(const Recipe& recipe, const ResolvedInputs&
 std::optional<fs::path> choose_start_together(const TrainArguments& arguments, const Recipe& recipe,
                                               parallel::Communicator& world) {
   std::string chosen;
-  parallel::together(world, [&] {
-    if (world.rank() != 0) return;
+  parallel::on_first(world, [&] {
     chosen = choose_start({.output_dir = recipe.train.output_dir,
                            .resume = arguments.resume,
                            .resume_path = arguments.resume_path,
@@ -215,9 +214,8 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
       recipe.train);
   if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
   const trainer::WholeModel whole(*model, mesh);
-  parallel::together(world, [&] {
-    if (is_first) conclude(recipe, profile, p, std::move(*model), result, reports);
-  });
+  parallel::on_first(world,
+                     [&] { conclude(recipe, profile, p, std::move(*model), result, reports); });
   return 0;
 }
 

@@ -288,5 +288,22 @@ TEST(Together, ARunGoesOnAfterAnErrorThatIsDealtWith) {
   });
 }
 
+TEST(OnFirst, OnlyRank0WorksAndItsErrorIsThrownByAllWithoutARank) {
+  run_ranks(3, [](Communicator& comm) {
+    bool worked = false;
+    on_first(comm, [&] { worked = true; });
+    EXPECT_EQ(worked, comm.rank() == 0);
+    try {
+      on_first(comm,
+               [] { core::fail(ErrorKind::kCannotCreate, {.what = "not empty", .where = "out"}); });
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const AgreedError& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kCannotCreate);
+      EXPECT_EQ(error.detail().where, "out");
+    }
+    comm.barrier();
+  });
+}
+
 }  // namespace
 }  // namespace hone::parallel

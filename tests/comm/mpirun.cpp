@@ -1,4 +1,6 @@
 // The mpi backend under a real mpirun. Every run is bounded in time: a hang is a failure.
+#include "tests/support/mpirun.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
@@ -6,7 +8,6 @@
 
 #include "tests/comm/conformance.h"
 #include "tests/support/paths.h"
-#include "tests/support/process.h"
 
 namespace hone::test {
 namespace {
@@ -19,13 +20,9 @@ size_t times(const std::string& text, const std::string& word) {
 
 ProcessResult mpirun(int ranks, const std::string& scenario) {
   const std::string program = std::string(kBinaryDir) + "/bin/comm_mpi_program";
-  return run_process({"timeout", "-k", "5", "120", "mpirun", "--oversubscribe", "--bind-to", "none",
-                      "--mca", "btl", "self,vader", "--mca", "oob_tcp_if_include", "lo", "-np",
-                      std::to_string(ranks), program, scenario},
-                     {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
-                      {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
-                      // Open MPI itself keeps memory at its end.
-                      {"ASAN_OPTIONS", "detect_leaks=0"}});
+  std::vector<std::string> command = mpirun_words(120);
+  command.insert(command.end(), {"-np", std::to_string(ranks), program, scenario});
+  return run_process(command, mpirun_environment());
 }
 
 class Mpirun : public testing::TestWithParam<int> {};

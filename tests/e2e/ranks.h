@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "tests/e2e/workspace.h"
+#include "tests/support/mpirun.h"
 
 namespace hone::test {
 
@@ -22,23 +23,7 @@ struct RankGroup {
 
 inline ProcessResult mpirun(const Workspace& work, const std::vector<RankGroup>& groups,
                             const std::function<void(pid_t)>& meanwhile = {}) {
-  std::vector<std::string> command = {"timeout",
-                                      "-k",
-                                      "5",
-                                      "60",
-                                      "mpirun",
-                                      "--oversubscribe",
-                                      "--bind-to",
-                                      "none",
-                                      "--mca",
-                                      "btl",
-                                      "self,vader",
-                                      "--mca",
-                                      "oob_tcp_if_include",
-                                      "lo",
-                                      "--mca",
-                                      "mpi_yield_when_idle",
-                                      "1"};
+  std::vector<std::string> command = mpirun_words(60);
   for (size_t i = 0; i < groups.size(); ++i) {
     const RankGroup& group = groups[i];
     if (i > 0) command.push_back(":");
@@ -49,9 +34,7 @@ inline ProcessResult mpirun(const Workspace& work, const std::vector<RankGroup>&
     command.push_back(group.program.string());
     command.insert(command.end(), group.arguments.begin(), group.arguments.end());
   }
-  return work.run(command,
-                  {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}},
-                  meanwhile);
+  return work.run(command, mpirun_environment(), meanwhile);
 }
 
 inline ProcessResult mpirun(const Workspace& work, int ranks, std::vector<std::string> arguments,

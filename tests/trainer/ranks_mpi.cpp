@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kernels/cpu.h"
+#include "tests/support/mpirun.h"
 #include "tests/support/paths.h"
-#include "tests/support/process.h"
 #include "tests/trainer/ranks_case.h"
 
 namespace hone::trainer {
@@ -18,28 +18,11 @@ constexpr double kUpdateBound = 3e-5;  // as in ranks_test.cpp
 
 std::vector<RanksOutcome> mpirun(int64_t ranks, const std::vector<std::string>& cases,
                                  test::Environment environment = {}) {
-  std::vector<std::string> command{"timeout",
-                                   "-k",
-                                   "5",
-                                   "300",
-                                   "mpirun",
-                                   "--oversubscribe",
-                                   "--bind-to",
-                                   "none",
-                                   "--mca",
-                                   "btl",
-                                   "self,vader",
-                                   "--mca",
-                                   "oob_tcp_if_include",
-                                   "lo",
-                                   "--mca",
-                                   "mpi_yield_when_idle",
-                                   "1",
-                                   "-np",
-                                   std::to_string(ranks),
-                                   std::string(test::kBinaryDir) + "/bin/ranks_program"};
+  std::vector<std::string> command = test::mpirun_words(300);
+  command.insert(command.end(), {"-np", std::to_string(ranks),
+                                 std::string(test::kBinaryDir) + "/bin/ranks_program"});
   command.insert(command.end(), cases.begin(), cases.end());
-  environment["OMPI_ALLOW_RUN_AS_ROOT"] = environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
+  environment.merge(test::mpirun_environment());
   const test::ProcessResult result = test::run_process(command, environment);
   EXPECT_EQ(result.code, 0) << result.err;
   std::vector<RanksOutcome> outcomes;
