@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kSteps = 3;
 
 // Where two runs must share the cache, each rank builds its own: ranks of a test may be threads.
-std::vector<std::vector<data::MicroBatch>> steps_of(const RanksCase& wanted) {
+std::vector<std::vector<data::MicroBatch>> steps_of(const RanksCase& wanted, int32_t vocab_size) {
   const int64_t per_step = wanted.rounds * RanksCase::kMaxRanks;
   const TempFolder cache;
   const data::Loader loader(tiny_data(cache.path()), {.packing = true,
@@ -39,6 +39,10 @@ std::vector<std::vector<data::MicroBatch>> steps_of(const RanksCase& wanted) {
               -100);
     all[2].num_trained_tokens = std::ranges::count_if(labels, [](int32_t l) { return l != -100; });
     if (step == kSteps - 1) all.pop_back();
+    for (data::MicroBatch& micro_batch : all) {
+      for (int32_t& id : micro_batch.input_ids) id %= vocab_size;
+      for (int32_t& label : micro_batch.labels) label = label < 0 ? label : label % vocab_size;
+    }
     steps.push_back(std::move(all));
   }
   return steps;
@@ -60,12 +64,15 @@ models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
                                            .level = wanted.level,
                                            .replica = position.replicate,
                                            .num_replicas = mesh.layout.dp_replicate}};
+  if (wanted.lora_everywhere) {
+    options.adapter.target_modules = {"q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"};
+  }
   if (wanted.lora) {
     options.adapter.r = 4;
     options.adapter.lora_alpha = 8;
     options.adapter.lora_dropout = 0.1;
   }
-  return models::load_model(golden("tiny-chat"), options);
+  return models::load_model(golden(wanted.model), options);
 }
 
 // The whole masters of a stage, from the parts of all ranks.
@@ -108,6 +115,8 @@ std::string RanksCase::name() const {
   text += lora ? "_lora" : "_full";
   text += "_rounds" + std::to_string(rounds);
   if (bfloat16) text += "_bfloat16";
+  if (model != "tiny-chat") text += "_untied";
+  if (lora_everywhere) text += "_everywhere";
   if (recompute) text += "_recompute";
   if (overlap) text += "_overlap";
   if (strict) text += "_strict";
@@ -117,11 +126,12 @@ std::string RanksCase::name() const {
 RanksOutcome run_ranks_case(parallel::Communicator& world, const RanksCase& wanted) {
   parallel::Mesh mesh = parallel::make_mesh(world, wanted.layout);
   models::Model model = load(wanted, mesh);
+  const auto vocab_size = static_cast<int32_t>(model.spec.vocab_size);
   share_parameters(model, mesh);
   OptimizerState optimizer = make_optimizer_state(model);
   const auto first = weights_of(model, mesh);
   RanksOutcome outcome;
-  const auto steps = steps_of(wanted);
+  const auto steps = steps_of(wanted, vocab_size);
   for (int64_t step = 0; step < kSteps; ++step) {
     const auto& all = steps[static_cast<size_t>(step)];
     const auto count = static_cast<int64_t>(all.size());
@@ -241,6 +251,14 @@ std::vector<RanksCase> all_ranks_cases() {
     more.bfloat16 = more.strict = true;
     cases.push_back(more);
     more.lora = true;
+    cases.push_back(more);
+  }
+  // A head of its own; an adapter of the embedding, whose backward reads it.
+  for (RanksCase more : layouts) {
+    more.model = "models/llama_untied_llama3rope";
+    more.strict = true;
+    cases.push_back(more);
+    more.lora = more.lora_everywhere = true;
     cases.push_back(more);
   }
   // Three ranks cut stages and rounds where nothing is even.

@@ -18,6 +18,8 @@ struct RanksCase {
   int64_t rounds = 1;  // micro-batches of a step are rounds x max_ranks, whatever the layout
   bool strict = false, recompute = false, overlap = false;
   bool bfloat16 = false;
+  std::string model = "tiny-chat";  // of tests/golden; its embedding is its head too
+  bool lora_everywhere = false;     // on embedding and head besides the linear layers
 
   static constexpr int64_t kMaxRanks = 4;
   RanksCase on_one_rank() const;
