@@ -254,8 +254,10 @@ TEST(RanksFiles, RunJsonHasLayoutSavesAndEveryRanksMemoryWhichIsAQuarterAtLevelT
   ASSERT_EQ(train_on(four, {.shard = 4, .level = 3}).code, 0);
   const core::Json alone = core::read_json_file(one / "out" / "run.json");
   const core::Json run = core::read_json_file(four / "out" / "run.json");
-  EXPECT_EQ(run.at("layout"),
-            core::Json::parse(R"({"pp": 1, "dp_replicate": 1, "dp_shard": 4, "cp": 1, "tp": 1})"));
+  EXPECT_EQ(
+      run.at("layout"),
+      core::Json::parse(
+          R"({"pp": 1, "dp_replicate": 1, "dp_shard": 4, "cp": 1, "tp": 1, "dp_shard_level": 3})"));
   for (const char* key : {"param_bytes", "grad_bytes", "optimizer_bytes"}) {
     EXPECT_EQ(alone.at(key).size(), 1u) << key;
     EXPECT_EQ(run.at(key).size(), 4u) << key;
