@@ -3,24 +3,15 @@
 
 #include <spdlog/spdlog.h>
 
-#include <chrono>
-#include <cmath>
-
 #include "core/error.h"
-#include "formats/weight_files.h"
-#include "kernels/allocator.h"
 #include "parallel/comm/checked.h"
-#include "recipes/inputs.h"
 #include "recipes/publish.h"
-#include "recipes/recipe.h"
 #include "recipes/run_card.h"
-#include "recipes/run_report.h"
 #include "recipes/run_reports.h"
-#include "recipes/train/dtype_choice.h"
+#include "recipes/train/prepared.h"
 #include "recipes/train/proving.h"
 #include "recipes/train/ranks.h"
 #include "recipes/train/run_info.h"
-#include "recipes/train/start.h"
 #include "recipes/train/training_model.h"
 #include "recipes/train/verbs.h"
 #include "recipes/train/watch.h"
@@ -47,16 +38,6 @@ struct TrainArguments {
   int64_t profile_steps = 5;
 };
 
-// num_train_epochs as updates: whole epochs by their own number of steps, a fraction rounded up.
-int64_t steps_of_epochs(const data::Loader& loader, double num_epochs) {
-  int64_t steps = 0;
-  const auto whole = static_cast<int64_t>(num_epochs);
-  for (int64_t epoch = 0; epoch < whole; ++epoch) steps += loader.num_steps_per_epoch(epoch);
-  const double rest = (num_epochs - static_cast<double>(whole)) *
-                      static_cast<double>(loader.num_steps_per_epoch(whole));
-  return std::max<int64_t>(1, steps + static_cast<int64_t>(std::ceil(rest - 1e-9)));
-}
-
 // hub_strategy: every_save.
 trainer::Publish publish_checkpoints(const Recipe& recipe, const ResolvedInputs& inputs) {
   if (!recipe.hub.push || !recipe.hub.every_save) return {};
@@ -64,72 +45,6 @@ trainer::Publish publish_checkpoints(const Recipe& recipe, const ResolvedInputs&
     publish_run(recipe, checkpoint,
                 run_message(recipe, inputs.model) + ", " + checkpoint.filename().string());
   };
-}
-
-std::optional<fs::path> choose_start_together(const TrainArguments& arguments, const Recipe& recipe,
-                                              parallel::Communicator& world) {
-  std::string chosen;
-  parallel::on_first(world, [&] {
-    chosen = choose_start({.output_dir = recipe.train.output_dir,
-                           .resume = arguments.resume,
-                           .resume_path = arguments.resume_path,
-                           .overwrite = arguments.overwrite})
-                 .value_or("")
-                 .string();
-  });
-  chosen = parallel::text_of_first(world, chosen);
-  require_shared(world, recipe.train.output_dir);
-  return chosen.empty() ? std::nullopt : std::optional<fs::path>(chosen);
-}
-
-// What a rank has before its model: the same on all of them.
-struct Prepared {
-  ResolvedInputs inputs;
-  std::optional<fs::path> checkpoint;
-  double verify_seconds = 0;  // that finding and checking it took
-  std::optional<data::Tokenizer> tokenizer;
-  PreparedData data;
-  std::optional<data::Loader> train_loader, eval_loader;
-  at::Device device = at::kCPU;
-  DtypeChoice dtype;
-};
-
-Prepared prepare(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
-                 parallel::Communicator& world) {
-  Prepared p;
-  parallel::together(world, [&] {
-    p.device = choose_device(recipe.device);
-    check_backend(recipe, p.device, world.size());
-  });
-  first_then_others(world, [&] { p.inputs = resolve_inputs(recipe); });
-  const auto begin = std::chrono::steady_clock::now();
-  p.checkpoint = choose_start_together(arguments, recipe, world);
-  p.verify_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  kernels::install_caching_allocator();
-  parallel::together(world, [&] {
-    const models::ModelSpec spec = models::read_model_spec(p.inputs.model.folder);
-    if (world.rank() == 0 && recipe.loader.max_length > spec.max_position_embeddings) {
-      spdlog::warn("max_length {} is more than the {} positions the model was made for",
-                   recipe.loader.max_length, spec.max_position_embeddings);
-    }
-    p.tokenizer = data::Tokenizer::load(p.inputs.tokenizer_folder);
-    check_vocabulary(*p.tokenizer, spec, p.inputs);
-    formats::open_weight_files(p.inputs.model.folder);
-  });
-  first_then_others(world, [&] {
-    p.data = profile.timed("prepare data", [&] { return prepare_data(recipe, *p.tokenizer); });
-  });
-  parallel::together(world, [&] {
-    p.train_loader.emplace(p.data.train, recipe.loader);
-    if (p.data.eval) p.eval_loader.emplace(*p.data.eval, eval_loader_options(recipe));
-    if (recipe.train.max_steps == 0)
-      recipe.train.max_steps = steps_of_epochs(*p.train_loader, recipe.num_train_epochs);
-  });
-  p.dtype = choose_dtype_together(recipe.dtype, p.device, p.checkpoint, world);
-  recipe.train.identity = run_identity(recipe, p.inputs, p.data, *p.tokenizer, p.dtype);
-  require_same(world, recipe.train.identity, "ranks have other models or data");
-  return p;
 }
 
 // On rank 0: what is read back, written, told and pushed once the model is there.
@@ -154,16 +69,6 @@ void conclude(Recipe& recipe, Profile& profile, Prepared& p, models::Model model
   }
 }
 
-core::Json info_of_run(const Recipe& recipe, const Prepared& p) {
-  core::Json info = run_info(recipe, p.inputs, p.data, p.dtype);
-  add_statistics(p.data.train, *p.train_loader, recipe.loader, info["data"]["train"]);
-  if (p.eval_loader) {
-    add_statistics(*p.data.eval, *p.eval_loader, eval_loader_options(recipe), info["data"]["eval"]);
-  }
-  if (p.checkpoint) info["resumed_from"] = p.checkpoint->filename().string();
-  return info;
-}
-
 int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
           parallel::Communicator& world) {
   const bool is_first = world.rank() == 0;
@@ -172,7 +77,11 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
   }
   require_same(world, {{"recipe", recipe.resolved}, {"build", build_hash()}},
                "ranks were started with other recipes or programs");
-  Prepared p = prepare(arguments, recipe, profile, world);
+  Prepared p = prepare({.output_dir = recipe.train.output_dir,
+                        .resume = arguments.resume,
+                        .resume_path = arguments.resume_path,
+                        .overwrite = arguments.overwrite},
+                       recipe, profile, world);
   parallel::Mesh mesh = make_training_mesh(world, recipe, p.device);
   std::optional<models::Model> model;
   std::vector<trainer::SamplePrompt> prompts;
