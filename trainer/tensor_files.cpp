@@ -37,11 +37,13 @@ TensorFileWriter::TensorFileWriter(const fs::path& folder, const std::vector<Ten
       writer.write(tensor.name, static_cast<uint64_t>(tensor.range.begin) * part.element_size(),
                    {static_cast<const std::byte*>(part.const_data_ptr()), part.nbytes()});
     }
+    syncs_.push_back(std::async(std::launch::async, [&writer] { writer.sync(); }));
   }
 }
 
 void TensorFileWriter::sync() {
-  for (formats::RangeWriter& writer : writers_) writer.sync();
+  for (std::future<void>& synced : syncs_) synced.wait();
+  for (std::future<void>& synced : syncs_) synced.get();
 }
 
 }  // namespace hone::trainer

@@ -1,7 +1,9 @@
 // Safetensors files that the ranks of a run write together, each what it keeps.
 #pragma once
 
+#include <deque>
 #include <filesystem>
+#include <future>
 #include <string>
 #include <vector>
 
@@ -26,14 +28,16 @@ int64_t num_data_bytes(const std::vector<TensorFile>& files);
 void create_tensor_files(const std::filesystem::path& folder, const std::vector<TensorFile>& files);
 
 // This rank's ranges of files that are there. The tensors are not needed any more once the object
-// is made; what it wrote is on the disk after sync. Both throw kIo.
+// is made; what it wrote is on the disk after sync, and on its way there before: a file is synced
+// while the next is written. Both throw kIo.
 class TensorFileWriter {
  public:
   TensorFileWriter(const std::filesystem::path& folder, const std::vector<TensorFile>& files);
   void sync();
 
  private:
-  std::vector<formats::RangeWriter> writers_;
+  std::deque<formats::RangeWriter> writers_;  // stay where they are
+  std::vector<std::future<void>> syncs_;      // of each, in threads of their own
 };
 
 }  // namespace hone::trainer
