@@ -15,16 +15,18 @@ std::string safetensors_dtype(const std::string& save_dtype) {
   return name == "bfloat16" ? "BF16" : "F16";
 }
 
-// The part of one parameter that is in both its stage's `range` and in what lies in `kept`, whose
-// first element is kept_begin of the flat buffer.
-NamedTensor named_part(const Stage& stage, const Parameter& parameter, const at::Tensor& kept,
-                       int64_t kept_begin, const parallel::ElementRange& written) {
-  const int64_t begin = offset_in_stage(stage, parameter);
-  const auto part = parallel::intersect({begin, begin + parameter.value.numel()}, written);
+// What this rank writes of a trainable parameter, from `kept`, which is laid out as
+// Stage::kept.trainable.
+NamedTensor named_part(const Stage& stage, const Parameter& parameter, const at::Tensor& kept) {
   NamedTensor tensor{.name = parameter.name, .shape = parameter.shape, .dtype = "F32"};
-  tensor.range = {part.begin - begin, part.end - begin};
-  if (part.size() == 0) tensor.range = {};
-  const int64_t offset = part.size() == 0 ? 0 : part.begin - kept_begin;
+  const int64_t begin = offset_in_stage(stage, parameter);
+  const auto part =
+      parallel::intersect({begin, begin + parameter.value.numel()}, stage.kept.written);
+  int64_t offset = 0;
+  if (part.size() > 0) {
+    tensor.range = {part.begin - begin, part.end - begin};
+    offset = part.begin - stage.kept.range.begin;
+  }
   tensor.get = [kept, offset, size = part.size()] { return kept.narrow(0, offset, size); };
   return tensor;
 }
@@ -45,8 +47,7 @@ int64_t offset_in_stage(const Stage& stage, const Parameter& parameter) {
 }
 
 NamedTensor named_state(const Stage& stage, const Parameter& parameter, const at::Tensor& kept) {
-  NamedTensor tensor =
-      named_part(stage, parameter, kept, stage.kept.range.begin, stage.kept.written);
+  NamedTensor tensor = named_part(stage, parameter, kept);
   tensor.get = [get = tensor.get] { return get().to(at::kCPU).contiguous(); };
   return tensor;
 }
@@ -59,8 +60,7 @@ std::vector<NamedTensor> tensors_to_save(const Model& model, const std::string& 
     for (const Parameter& parameter : stage.parameters) {
       const bool trains = parameter.grad.defined();
       if (adapter && !trains) continue;
-      NamedTensor tensor = trains ? named_part(stage, parameter, stage.kept.trainable,
-                                               stage.kept.range.begin, stage.kept.written)
+      NamedTensor tensor = trains ? named_part(stage, parameter, stage.kept.trainable)
                                   : named_frozen(parameter, model.sharding);
       if (!adapter) tensor.name = family.file_name(parameter.name);
       const std::string kept_dtype = adapter ? "F32" : parameter.file_dtype;

@@ -39,6 +39,15 @@ parallel::DType comm_dtype(at::ScalarType type) {
   }
 }
 
+models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level) {
+  const parallel::RankPosition position = parallel::rank_position(mesh.layout, mesh.rank);
+  return {.index = position.shard,
+          .count = mesh.layout.dp_shard,
+          .level = level,
+          .replica = position.replicate,
+          .num_replicas = mesh.layout.dp_replicate};
+}
+
 int64_t bytes_sent(int64_t bytes, int64_t size) { return bytes / size * (size - 1); }
 
 ParameterGather::ParameterGather(models::Model& model, parallel::Mesh& mesh)

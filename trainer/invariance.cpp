@@ -55,7 +55,7 @@ void take_larger(const models::Model& model, const StepGradients& variant,
                  const StepGradients& reference, VariantDifference& difference) {
   const double scale = std::max(std::abs(reference.loss), 1e-30);
   const double loss = std::abs(variant.loss - reference.loss) / scale;
-  if (is_larger(loss, difference.loss)) difference.loss = loss;
+  difference.take_loss(loss);
   const double floor = std::max(norm_of_all(reference) / 1000, 1e-30);
   for (size_t s = 0; s < model.stages.size(); ++s) {
     if (!reference.flat[s].defined()) continue;
@@ -65,10 +65,7 @@ void take_larger(const models::Model& model, const StepGradients& variant,
       const at::Tensor a = view_of_parameter(stage, parameter, variant.flat[s]);
       const at::Tensor b = view_of_parameter(stage, parameter, reference.flat[s]);
       const double apart = norm_of(a.to(at::kDouble) - b.to(at::kDouble));
-      const double relative = apart / std::max(norm_of(b), floor);
-      if (!is_larger(relative, difference.gradient)) continue;
-      difference.gradient = relative;
-      difference.tensor = parameter.name;
+      difference.take_gradient(apart / std::max(norm_of(b), floor), parameter.name);
     }
   }
 }
@@ -84,6 +81,16 @@ void apply(models::Model& model, OptimizerState& optimizer, const StepGradients&
 }
 
 }  // namespace
+
+void VariantDifference::take_loss(double difference) {
+  if (is_larger(difference, loss)) loss = difference;
+}
+
+void VariantDifference::take_gradient(double difference, const std::string& of_tensor) {
+  if (!is_larger(difference, gradient)) return;
+  gradient = difference;
+  tensor = of_tensor;
+}
 
 std::vector<VariantDifference> compare_variants(models::Model& model,
                                                 const std::vector<std::vector<StepVariant>>& steps,

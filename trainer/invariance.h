@@ -28,6 +28,9 @@ struct VariantDifference {
   double gradient = 0;
   std::string tensor;  // where it is; "" when all gradients are equal
   double bound = 0;
+  // Both keep the larger one; NaN counts as the largest difference there is.
+  void take_loss(double difference);
+  void take_gradient(double difference, const std::string& of_tensor);
   bool holds() const { return loss <= bound && gradient <= bound; }
 };
 

@@ -70,9 +70,6 @@ std::vector<double> squares_over_ranks(const models::Model& one, const models::M
   return sums;
 }
 
-// NaN counts as the largest difference there is.
-bool is_larger(double value, double than) { return !(value <= than); }
-
 void take_gradients(const models::Model& one, const models::Model& sharded, parallel::Mesh& mesh,
                     VariantDifference& difference) {
   const std::vector<double> sums = squares_over_ranks(one, sharded, mesh);
@@ -83,11 +80,9 @@ void take_gradients(const models::Model& one, const models::Model& sharded, para
   for (const models::Stage& stage : sharded.stages) {
     for (const models::Parameter& parameter : stage.parameters) {
       if (!parameter.grad.defined()) continue;
-      const double relative = std::sqrt(sums[i]) / std::max(std::sqrt(sums[i + 1]), floor);
+      difference.take_gradient(std::sqrt(sums[i]) / std::max(std::sqrt(sums[i + 1]), floor),
+                               parameter.name);
       i += 2;
-      if (!is_larger(relative, difference.gradient)) continue;
-      difference.gradient = relative;
-      difference.tensor = parameter.name;
     }
   }
 }
@@ -113,8 +108,7 @@ VariantDifference compare_layout(models::Model& one, models::Model& sharded, par
         mean_loss(run_on(one, one_optimizer, alone, steps[step], number, variant, options));
     const double got =
         mean_loss(run_on(sharded, optimizer, mesh, steps[step], number, variant, options));
-    const double loss = std::abs(got - expected) / std::max(std::abs(expected), 1e-30);
-    if (is_larger(loss, difference.loss)) difference.loss = loss;
+    difference.take_loss(std::abs(got - expected) / std::max(std::abs(expected), 1e-30));
     take_gradients(one, sharded, mesh, difference);
   }
   return difference;

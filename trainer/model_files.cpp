@@ -37,7 +37,7 @@ ModelFiles plan_weights(std::vector<models::NamedTensor> tensors, const std::str
   std::vector<formats::TensorSpec> specs;
   std::map<std::string, models::NamedTensor> by_name;
   for (models::NamedTensor& tensor : tensors) {
-    specs.push_back({tensor.name, formats::parse_dtype(tensor.dtype, tensor.name), tensor.shape});
+    specs.push_back(spec_of(tensor));
     by_name[tensor.name] = std::move(tensor);
   }
   const formats::ShardPlan plan = formats::plan_shards(specs, formats::kDefaultShardBytes, stem);

@@ -5,6 +5,7 @@
 
 #include "kernels/allocator.h"
 #include "kernels/optimizer.h"
+#include "models/load.h"
 
 namespace hone::trainer {
 namespace {
@@ -14,10 +15,6 @@ struct Segment {
   int64_t begin = 0, end = 0;
   bool decays = false;
 };
-
-int64_t offset_in_stage(const models::Stage& stage, const models::Parameter& parameter) {
-  return parameter.value.storage_offset() - stage.trainable.storage_offset();
-}
 
 // Of what the rank keeps, in its coordinates.
 std::vector<Segment> decay_segments(const models::Stage& stage, bool decay_all) {
@@ -63,12 +60,12 @@ int64_t optimizer_bytes(const OptimizerState& state) {
 
 at::Tensor view_of_parameter(const models::Stage& stage, const models::Parameter& parameter,
                              const at::Tensor& flat) {
-  return flat.narrow(0, offset_in_stage(stage, parameter), parameter.value.numel())
+  return flat.narrow(0, models::offset_in_stage(stage, parameter), parameter.value.numel())
       .view(parameter.shape);
 }
 
 ParameterPart kept_part_of(const models::Stage& stage, const models::Parameter& parameter) {
-  const int64_t begin = offset_in_stage(stage, parameter);
+  const int64_t begin = models::offset_in_stage(stage, parameter);
   const auto part = parallel::intersect({begin, begin + parameter.value.numel()}, stage.kept.range);
   if (part.size() == 0) return {};
   return {part.begin - begin, part.begin - stage.kept.range.begin, part.size()};

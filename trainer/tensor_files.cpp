@@ -5,10 +5,14 @@
 namespace hone::trainer {
 namespace fs = std::filesystem;
 
+formats::TensorSpec spec_of(const models::NamedTensor& tensor) {
+  return {tensor.name, formats::parse_dtype(tensor.dtype, tensor.name), tensor.shape};
+}
+
 TensorFile plan_tensor_file(const fs::path& path, std::vector<models::NamedTensor> tensors) {
   std::vector<formats::TensorSpec> specs;
   for (const models::NamedTensor& tensor : tensors) {
-    specs.push_back({tensor.name, formats::parse_dtype(tensor.dtype, tensor.name), tensor.shape});
+    specs.push_back(spec_of(tensor));
   }
   return {path, formats::plan_safetensors(specs), std::move(tensors)};
 }

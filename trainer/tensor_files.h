@@ -18,6 +18,9 @@ struct TensorFile {
   std::vector<models::NamedTensor> tensors;
 };
 
+// As the plan of a file sees it.
+formats::TensorSpec spec_of(const models::NamedTensor& tensor);
+
 TensorFile plan_tensor_file(const std::filesystem::path& path,
                             std::vector<models::NamedTensor> tensors);
 

@@ -53,11 +53,15 @@ int local_rank(const ReadEnvironment& environment) {
   return 0;
 }
 
-Communicator make_communicator(const std::string& backend) {
-  const auto read = [](const char* variable) -> std::string {
+ReadEnvironment process_environment() {
+  return [](const char* variable) -> std::string {
     const char* value = std::getenv(variable);
     return value == nullptr ? "" : value;
   };
+}
+
+Communicator make_communicator(const std::string& backend) {
+  const ReadEnvironment read = process_environment();
   const std::string name = choose_backend(backend, read);
   if (name == "solo") return Communicator(make_solo());
   if (name == "mpi") return Communicator(make_mpi());

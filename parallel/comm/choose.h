@@ -9,6 +9,8 @@ namespace hone::parallel {
 // The value of an environment variable; empty when it is not set.
 using ReadEnvironment = std::function<std::string(const char* name)>;
 
+ReadEnvironment process_environment();  // this process's
+
 // `wanted` is "auto", "solo", "mpi" or "nccl"; the answer is none of "auto". auto is "mpi" when the
 // environment says that mpirun, or srun with PMI, started this process. Throws kBadRecipe for
 // another name, and for a task of an srun of several that brings no PMI: it would train alone.

@@ -10,6 +10,7 @@
 #include "recipes/train/ranks.h"
 #include "recipes/train/training_model.h"
 #include "recipes/train/verbs.h"
+#include "trainer/gather.h"
 #include "trainer/invariance.h"
 #include "trainer/layout_invariance.h"
 
@@ -121,9 +122,9 @@ Subject prepare(const InvarianceArguments& arguments, parallel::Communicator& wo
   parallel::together(world, [&] {
     s.tokenizer = data::Tokenizer::load(s.inputs.tokenizer_folder);
     check_vocabulary(*s.tokenizer, models::read_model_spec(s.inputs.model.folder), s.inputs);
-    s.data = prepare_data(s.recipe, *s.tokenizer);
     s.device = choose_device(s.recipe.device);
   });
+  first_then_others(world, [&] { s.data = prepare_data(s.recipe, *s.tokenizer); });
   s.dtype = choose_dtype_together(s.recipe.dtype, s.device, std::nullopt, world);
   const double by_dtype = s.dtype.type == at::kFloat ? kFloatBound : kBfloatBound;
   s.bound = arguments.bound < 0 ? by_dtype : arguments.bound;
@@ -179,7 +180,8 @@ trainer::VariantDifference check_layout(const Subject& s, const LayoutToCheck& l
   std::optional<models::Model> one, sharded;
   parallel::together(world, [&] {
     one = load_to_train(recipe, s.inputs, s.dtype, s.device);
-    sharded = load_to_train(recipe, s.inputs, s.dtype, s.device, sharding_of(mesh, layout.level));
+    sharded = load_to_train(recipe, s.inputs, s.dtype, s.device,
+                            trainer::sharding_of(mesh, layout.level));
   });
   return trainer::compare_layout(
       *one, *sharded, mesh, steps,
@@ -211,9 +213,7 @@ int check_invariance(const InvarianceArguments& arguments, parallel::Communicato
   const Subject s = prepare(arguments, world);
   const data::Loader loader(s.data.train, s.recipe.loader);
   bool all = true;
-  parallel::together(world, [&] {
-    if (world.rank() == 0) all = check_groupings(s, loader);
-  });
+  parallel::on_first(world, [&] { all = check_groupings(s, loader); });
   if (world.size() > 1) all = check_layouts(s, loader, world) && all;
   int32_t holds = all ? 1 : 0;
   world.all_reduce(&holds, &holds, 1, parallel::DType::kInt32, parallel::ReduceOp::kMin);

@@ -3,7 +3,6 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "core/error.h"
 #include "parallel/comm/agree.h"
@@ -35,10 +34,7 @@ at::Device choose_device(const std::string& name) {
                 .hint = "use device: cpu, or build with the cuda preset"});
   }
   if (!has_cuda || name == "cpu") return at::kCPU;
-  const int rank = parallel::local_rank([](const char* variable) -> std::string {
-    const char* value = std::getenv(variable);
-    return value == nullptr ? "" : value;
-  });
+  const int rank = parallel::local_rank(parallel::process_environment());
   return {at::kCUDA, static_cast<c10::DeviceIndex>(rank)};
 }
 
@@ -69,9 +65,7 @@ DtypeChoice choose_dtype_together(const std::string& name, at::Device device,
                                   const std::optional<std::filesystem::path>& checkpoint,
                                   parallel::Communicator& world) {
   DtypeChoice choice;
-  parallel::together(world, [&] {
-    if (world.rank() == 0) choice = choose_run_dtype(name, device, checkpoint);
-  });
+  parallel::on_first(world, [&] { choice = choose_run_dtype(name, device, checkpoint); });
   choice.name = parallel::text_of_first(world, choice.name);
   choice.reason = parallel::text_of_first(world, choice.reason);
   choice.type = choice.name == "bfloat16" ? at::kBFloat16 : at::kFloat;

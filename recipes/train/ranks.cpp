@@ -142,13 +142,4 @@ parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& r
   return parallel::make_mesh(parallel::make_communicator("nccl"), recipe.layout);
 }
 
-models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level) {
-  const parallel::RankPosition position = parallel::rank_position(mesh.layout, mesh.rank);
-  return {.index = position.shard,
-          .count = mesh.layout.dp_shard,
-          .level = level,
-          .replica = position.replicate,
-          .num_replicas = mesh.layout.dp_replicate};
-}
-
 }  // namespace hone::recipes

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "core/json.h"
-#include "models/model.h"
 #include "parallel/comm/agree.h"
 #include "parallel/comm/mesh.h"
 #include "recipes/recipe.h"
@@ -40,8 +39,5 @@ void require_same(parallel::Communicator& world, const core::Json& mine, const s
 // The communicators of the recipe's layout for tensors of `device`. Throws as check_backend.
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
                                   at::Device device);
-
-// The part of the model that this rank keeps. Not collective.
-models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level);
 
 }  // namespace hone::recipes

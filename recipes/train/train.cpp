@@ -89,7 +89,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
   parallel::together(world, [&] {
     model = profile.timed("load model", [&] {
       return load_to_train(recipe, p.inputs, p.dtype, p.device,
-                           sharding_of(mesh, recipe.parallel.shard_level));
+                           trainer::sharding_of(mesh, recipe.parallel.shard_level));
     });
     recipe.train.gemm_rate = trainer::measure_gemm_rate(p.dtype.type, p.device);
     recipe.train.run_info = info_of_run(recipe, p);

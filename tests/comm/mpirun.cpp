@@ -12,12 +12,6 @@
 namespace hone::test {
 namespace {
 
-size_t times(const std::string& text, const std::string& word) {
-  size_t n = 0;
-  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++n;
-  return n;
-}
-
 ProcessResult mpirun(int ranks, const std::string& scenario) {
   const std::string program = std::string(kBinaryDir) + "/bin/comm_mpi_program";
   std::vector<std::string> command = mpirun_words(120);

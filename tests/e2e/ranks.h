@@ -83,12 +83,6 @@ inline std::map<std::string, std::string> for_ranks(
   return changes;
 }
 
-inline size_t times(const std::string& text, const std::string& word) {
-  size_t n = 0;
-  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++n;
-  return n;
-}
-
 inline std::string weights_file(const Workspace& work) {
   const fs::path adapter = work / "out" / "adapter_model.safetensors";
   return slurp(fs::exists(adapter) ? adapter : work / "out" / "model.safetensors");

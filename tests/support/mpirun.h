@@ -30,6 +30,13 @@ inline std::vector<std::string> mpirun_words(int seconds) {
           "1"};
 }
 
+// How often `word` stands in what the ranks printed.
+inline size_t times(const std::string& text, const std::string& word) {
+  size_t n = 0;
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++n;
+  return n;
+}
+
 inline Environment mpirun_environment() {
   return {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
           {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},

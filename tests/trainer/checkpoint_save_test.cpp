@@ -18,15 +18,10 @@ namespace {
 struct RankState {
   RankState(const parallel::Mesh& mesh, int64_t level, const std::string& dtype) {
     at::set_num_threads(1);
-    const auto position = parallel::rank_position(mesh.layout, mesh.rank);
     model = models::load_model(golden("tiny-chat"),
                                {.compute_dtype = dtype == "bfloat16" ? at::kBFloat16 : at::kFloat,
                                 .train_base = true,
-                                .sharding = {.index = position.shard,
-                                             .count = mesh.layout.dp_shard,
-                                             .level = level,
-                                             .replica = position.replicate,
-                                             .num_replicas = mesh.layout.dp_replicate}});
+                                .sharding = sharding_of(mesh, level)});
     optimizer = make_optimizer_state(model);
     for (size_t i = 0; i < model.stages.size(); ++i) {
       const models::KeptPart& kept = model.stages[i].kept;

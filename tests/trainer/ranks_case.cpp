@@ -56,14 +56,9 @@ int64_t count_trained(const std::vector<data::MicroBatch>& micro_batches) {
 
 models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
   at::set_num_threads(1);
-  const auto position = parallel::rank_position(mesh.layout, mesh.rank);
   models::LoadOptions options{.compute_dtype = wanted.bfloat16 ? at::kBFloat16 : at::kFloat,
                               .train_base = !wanted.lora,
-                              .sharding = {.index = position.shard,
-                                           .count = mesh.layout.dp_shard,
-                                           .level = wanted.level,
-                                           .replica = position.replicate,
-                                           .num_replicas = mesh.layout.dp_replicate}};
+                              .sharding = sharding_of(mesh, wanted.level)};
   if (wanted.lora_everywhere) {
     options.adapter.target_modules = {"q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"};
   }

@@ -14,8 +14,6 @@
 namespace hone::trainer {
 namespace {
 
-constexpr double kUpdateBound = 3e-5;  // as in ranks_test.cpp
-
 std::vector<RanksOutcome> mpirun(int64_t ranks, const std::vector<std::string>& cases,
                                  test::Environment environment = {}) {
   std::vector<std::string> command = test::mpirun_words(300);

@@ -10,10 +10,7 @@
 namespace hone::trainer {
 namespace {
 
-// Of updates after three steps, relative norm per tensor: the most seen is 5e-6. Two float32
-// attention kernels on one rank (HONE_ISA=portable and avx512) are 7e-6 apart, held to this bound
-// too by RanksMpi.BoundIsThatOfTwoAttentionKernels.
-constexpr double kUpdateBound = 3e-5, kLossBound = 1e-6, kNormBound = 1e-5;
+constexpr double kLossBound = 1e-6, kNormBound = 1e-5;
 
 RanksOutcome on_threads(const RanksCase& wanted) {
   RanksOutcome outcome;
