@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,16 +16,25 @@
 #include "kernels/ops.h"
 #include "models/adapter.h"
 #include "models/spec/model_spec.h"
+#include "parallel/comm/communicator.h"
+#include "parallel/pipeline.h"
 #include "parallel/shards.h"
+#include "parallel/tensor_slice.h"
 
 namespace hone::models {
 
-// A micro-batch as tensors. T tokens of documents laid end to end, N head dim.
+// A micro-batch as tensors. T tokens of documents laid end to end, N head dim. Ranks of the context
+// axis have a part of the tokens each (token_parts), and of these a rank of the tensor axis has a
+// part wherever it computes nothing that is split over that axis (row_parts).
 struct Batch {
-  at::Tensor input_ids_T;  // int64
-  at::Tensor labels_T;     // int64, -100 = not trained; undefined when only logits are wanted
-  at::Tensor cos_TN2, sin_TN2;
-  std::vector<int32_t> cu_doc_lens;
+  at::Tensor input_ids_T;  // int64, of this rank's part of the context axis
+  at::Tensor labels_T;     // likewise; -100 = not trained; undefined when only logits are wanted
+  at::Tensor cos_TN2, sin_TN2;       // of all tokens
+  std::vector<int32_t> cu_doc_lens;  // likewise
+  std::vector<int64_t> token_parts;  // tokens of each rank of the context axis
+  std::vector<int64_t> row_parts;    // of this rank's, those of each rank of the tensor axis
+  int64_t first_token = 0;           // of this rank's part of the context axis
+  int64_t num_rows = 0;              // of an activation that goes from stage to stage, on this rank
 };
 
 // What LoRA dropout depends on, beside the element: nothing is drawn from a generator.
@@ -35,20 +45,35 @@ struct ForwardContext {
 };
 
 struct Parameter {
-  std::string name;        // as in the file: HF name, or PEFT key of an adapter tensor
-  std::string file_dtype;  // of the tensor it was read from ("BF16"); "F32" if fresh
-  std::vector<int64_t> shape;
-  at::Tensor
-      value;  // float32 master if trainable; compute dtype if frozen. A view of the flat buffer.
+  std::string name;             // as in the file: HF name, or PEFT key of an adapter tensor
+  std::string file_dtype;       // of the tensor it was read from ("BF16"); "F32" if fresh
+  std::vector<int64_t> shape;   // of the whole tensor
+  parallel::TensorSlice slice;  // of it that this rank has
+  bool is_trainable = false;
+  // float32 master if trainable; compute dtype if frozen. A view of the flat buffer, of the slice's
+  // shape; without elements where the stage is not held.
+  at::Tensor value;
   at::Tensor grad;  // float32 view of the flat gradient buffer; undefined if frozen
 };
 
-// Which part of every stage a rank keeps, and of what. `level` as in parallel/shards.h.
+// What a rank has of a model. Of every stage that it holds, in the slices that it has: part `index`
+// of `count` of `level`, as in parallel/shards.h.
 struct Sharding {
   int64_t index = 0, count = 1;
   int64_t level = parallel::kShardParameters;
   int64_t replica = 0, num_replicas = 1;  // ranks that keep the same share writing it to files
+  parallel::Slicer slicer = {};           // of the tensor axis
+  parallel::Pipeline pipeline = {};       // without stages: all on this rank
+  int64_t pipeline_rank = 0;
   bool shards(int64_t at_level) const { return count > 1 && level >= at_level; }
+  bool computes(int64_t stage) const {
+    return pipeline.num_stages == 0 || pipeline.rank_of(stage) == pipeline_rank;
+  }
+};
+
+// Ranks that compute a micro-batch together; each of size 1 unless said else.
+struct ComputeGroups {
+  std::optional<parallel::Communicator> tensor, context;
 };
 
 // What a rank keeps of a stage between steps: everything on one rank.
@@ -64,6 +89,8 @@ struct KeptPart {
 struct Stage {
   std::string name;                   // "embed", "layers.0", "head"
   std::vector<Parameter> parameters;  // trainable ones first, in flat order, then the frozen
+  bool is_held = true;   // here: computed on this rank, or a tied embedding beside the head
+  bool is_copy = false;  // held by another rank too, which writes it and counts its gradient
   // Whole flat buffers, which the parameters are views of. Their memory may come and go
   // (flat_memory.h): of `compute` and `frozen` from level 3 on, of `grads` from level 2 on. In a
   // dtype that is not float32 a sharded `trainable` never has any.

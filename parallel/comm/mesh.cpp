@@ -1,5 +1,6 @@
 #include "parallel/comm/mesh.h"
 
+#include <initializer_list>
 #include <string>
 
 #include "core/error.h"
@@ -7,11 +8,19 @@
 
 namespace hone::parallel {
 
-int64_t Mesh::data_rank() const { return data_parallel_rank(layout, rank); }
+namespace {
 
-ElementRange Mesh::kept_part(int64_t count) const {
-  return part_of(count, rank_position(layout, rank).shard, layout.dp_shard);
+// Colors number what the members of a group have in common: the rank with the axes of the group at
+// 0.
+int color_of(const Layout& layout, RankPosition position,
+             std::initializer_list<int64_t RankPosition::*> axes) {
+  for (const auto axis : axes) position.*axis = 0;
+  return static_cast<int>(rank_at(layout, position));
 }
+
+}  // namespace
+
+int64_t Mesh::data_rank() const { return data_parallel_rank(layout, rank); }
 
 Mesh make_mesh(const Communicator& world, const Layout& layout) {
   if (layout.num_ranks() != world.size()) {
@@ -20,16 +29,21 @@ Mesh make_mesh(const Communicator& world, const Layout& layout) {
                                             .expected = describe_layout(layout)});
   }
   const RankPosition position = rank_position(layout, world.rank());
-  // Colors number what the members of a group have in common.
-  RankPosition of_shard_group = position, of_replicate_group = position;
-  of_shard_group.shard = 0;
-  of_replicate_group.replicate = 0;
+  const auto group = [&](std::initializer_list<int64_t RankPosition::*> axes) {
+    return world.split(color_of(layout, position, axes), world.rank());
+  };
+  const bool is_end = position.pipeline == 0 || position.pipeline == layout.pp - 1;
+  const int ends_color =
+      is_end ? color_of(layout, position, {&RankPosition::pipeline}) : world.rank();
   return {.layout = layout,
           .rank = world.rank(),
           .host = Communicator(world.backend()->host()),
-          .shard = world.split(static_cast<int>(rank_at(layout, of_shard_group)), world.rank()),
-          .replicate =
-              world.split(static_cast<int>(rank_at(layout, of_replicate_group)), world.rank())};
+          .shard = group({&RankPosition::shard, &RankPosition::context}),
+          .replicate = group({&RankPosition::replicate}),
+          .tensor = group({&RankPosition::tensor}),
+          .context = group({&RankPosition::context}),
+          .pipeline = group({&RankPosition::pipeline}),
+          .ends = world.split(ends_color, world.rank())};
 }
 
 Mesh solo_mesh() { return make_mesh(Communicator(make_solo()), {}); }

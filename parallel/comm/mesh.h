@@ -3,21 +3,28 @@
 
 #include "parallel/comm/communicator.h"
 #include "parallel/layout.h"
-#include "parallel/shards.h"
 
 namespace hone::parallel {
 
+// Each of the groups has the ranks that differ from this one in the axes named, and in no other.
 struct Mesh {
   Layout layout;
   int64_t rank = 0;
   Communicator host;       // all ranks, buffers in host memory: what is decided and told
-  Communicator shard;      // ranks that keep different parts of the same parameters
-  Communicator replicate;  // ranks that keep the same parts
+  Communicator shard;      // dp_shard x cp: keep different parts of the same parameters
+  Communicator replicate;  // dp_replicate: keep the same parts
+  Communicator tensor;     // tp
+  Communicator context;    // cp
+  Communicator pipeline;   // pp
+  // The first and the last of the pipeline axis, which both hold a tied embedding; this rank alone
+  // where it is neither, or both.
+  Communicator ends;
 
+  RankPosition position() const { return rank_position(layout, rank); }
   int64_t data_size() const { return layout.data_parallel_size(); }
   int64_t data_rank() const;
-  // The part of a stage's flat buffer of `count` elements that this rank keeps when it is sharded.
-  ElementRange kept_part(int64_t count) const;
+  // One rank among those that compute the same micro-batches: the first of tp and cp.
+  bool leads() const { return position().tensor == 0 && position().context == 0; }
 };
 
 // Collective over `world`, which has as many ranks as the sound `layout` (kInternal if not).
