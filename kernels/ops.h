@@ -79,7 +79,8 @@ struct HeadLoss {
   at::Tensor grad_x_TD;        // d(loss_sum * loss_scale) / dx; undefined when want_grad is false
 };
 
-// A vocabulary over several ranks: w_VD holds rows [begin, begin + V) of `whole`.
+// A vocabulary over several ranks: w_VD holds rows [begin, begin + V) of `whole`; V may be 0 and
+// differ between ranks.
 struct VocabShard {
   int64_t begin = 0, whole = 0;
   int64_t num_ranks = 1;
