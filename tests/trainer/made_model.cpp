@@ -1,6 +1,7 @@
 #include "tests/trainer/made_model.h"
 
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "core/files.h"
@@ -67,12 +68,12 @@ void make_model(const std::string& name, const std::filesystem::path& folder) {
   std::vector<formats::TensorSpec> specs;
   for (const models::ParameterSpec& parameter : table)
     specs.push_back({parameter.name, formats::Dtype::kF32, parameter.shape});
-  formats::SafetensorsWriter writer(folder / "model.safetensors", specs);
+  formats::SafetensorsWriter writer(folder / "model.safetensors", formats::plan_safetensors(specs));
   for (size_t i = 0; i < table.size(); ++i) {
     const std::vector<float> values = values_of(table[i], static_cast<uint32_t>(i));
-    writer.write(table[i].name, std::as_bytes(std::span(values)));
+    writer.write(table[i].name, std::as_bytes(std::span<const float>(values)));
   }
-  writer.finish();
+  writer.commit();
 }
 
 }  // namespace hone::trainer
