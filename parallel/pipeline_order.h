@@ -19,11 +19,12 @@ struct PipelineEvent {
 // Every chunk of the rank forward and backward once a round. With one chunk a rank 1F1B
 // (arXiv:2104.04473): at most num_ranks - rank micro-batches are in flight. With several the
 // interleaved schedule of the same paper: micro-batches go through the chunks in groups of
-// num_ranks, of which the last may be smaller.
+// num_ranks; those that the last group lacks are left out of the order of a whole one.
 std::vector<PipelineEvent> pipeline_order(const Pipeline& pipeline, int64_t rank,
                                           int64_t num_rounds);
 
-// The most chunks that are forward but not yet backward on a rank at a time, for any num_rounds.
-int64_t max_in_flight(const Pipeline& pipeline, int64_t rank);
+// The forwards alone, in the same order.
+std::vector<PipelineEvent> forward_order(const Pipeline& pipeline, int64_t rank,
+                                         int64_t num_rounds);
 
 }  // namespace hone::parallel

@@ -57,7 +57,17 @@ TEST(PipelineOrder, SeveralChunksARankTakeTurnsInGroupsOfMicroBatches) {
 
 TEST(PipelineOrder, TheLastGroupMayBeSmaller) {
   EXPECT_EQ(text_of(even_pipeline(2, 2), 1, 3),
-            "F1.0 F1.1 F3.0 B3.0 F3.1 B3.1 F1.2 B1.0 F3.2 B1.1 B3.2 B1.2");
+            "F1.0 F1.1 F3.0 B3.0 F3.1 B3.1 F1.2 B1.0 B1.1 F3.2 B3.2 B1.2");
+}
+
+TEST(PipelineOrder, WithoutBackwardsTheForwardsKeepTheirOrder) {
+  for (int64_t rank = 0; rank < 3; ++rank) {
+    const Pipeline pipeline = even_pipeline(3, 2);
+    auto forwards = pipeline_order(pipeline, rank, 5);
+    std::erase_if(forwards, [](const PipelineEvent& event) { return !event.is_forward; });
+    EXPECT_EQ(forward_order(pipeline, rank, 5), forwards);
+    EXPECT_EQ(forwards.size(), 10U);
+  }
 }
 
 TEST(PipelineOrder, EveryChunkGoesOnceForwardAndThenOnceBackwardInEveryRound) {

@@ -284,15 +284,10 @@ TEST(StepRanks, RanksThatWaitForEachOtherAreTold) {
   StepCase step{"", full_model(2), {.pp = 2}, {.num_micro_batches = 2, .pipeline = pipeline}};
   Lists lists = step.all_ranks();
   // Rank 0 wants the gradient of micro-batch 1 before it sends that micro-batch.
-  const auto move_before = [&](const Action& moved, const Action& before) {
-    std::erase(lists[0], moved);
-    lists[0].insert(std::ranges::find(lists[0], before), moved);
-  };
   const Action output{ActionKind::kSendOutput, 1, 1, Keep::kNothing, 1};
   const Action backward{ActionKind::kBackward, 1, 1};
   std::erase(lists[0], output);
   lists[0].insert(std::ranges::find(lists[0], backward) + 1, output);
-  (void)move_before;
   const Problems problems = problems_of(step, lists);
   ASSERT_EQ(problems.size(), 2U);
   EXPECT_TRUE(problems[0].starts_with("rank 0, action ")) << problems[0];
