@@ -1,0 +1,23 @@
+// One forward over all stages, wherever they are on the pipeline axis.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <functional>
+
+#include "models/model.h"
+
+namespace hone::models {
+
+// Calls run(stage, x) for the stages before the head that this rank computes, in order; an
+// activation that another rank made is received, one that another needs is sent. Returns the head's
+// input on the rank that computes the head, undefined elsewhere. Collective over the pipeline axis.
+at::Tensor walk_stages(const Model& model, const Batch& batch,
+                       const std::function<at::Tensor(size_t stage, const at::Tensor& x_TD)>& run);
+
+// float32 logits [rows, V] of the rows of the head's input, all rows where `rows` is undefined: on
+// every rank. Collective over the tensor and pipeline axes.
+at::Tensor logits_everywhere(const Model& model, const Batch& batch, const at::Tensor& x_TD,
+                             const at::Tensor& rows);
+
+}  // namespace hone::models
