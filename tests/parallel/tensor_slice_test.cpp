@@ -66,10 +66,23 @@ TEST(TensorSlice, NeighboursInTheWholeAreOneRun) {
             (std::vector<SliceRun>{{2, 1, 1}, {5, 2, 2}, {9, 4, 1}}));
 }
 
-TEST(TensorSlice, AWholeTensorIsOneRunOfItself) {
-  EXPECT_EQ(slice_runs({3, 4}, {}, {2, 7}), (std::vector<SliceRun>{{2, 2, 5}}));
-  EXPECT_EQ(slice_shape({3, 4}, {}), (std::vector<int64_t>{3, 4}));
-  EXPECT_EQ(slice_numel({3, 4}, {}), 12);
+TEST(TensorSlice, AWholeTensorIsOneRunOfItselfAndTheFirstRankOwnsIt) {
+  for (const int64_t rank : {0, 1}) {
+    const TensorSlice whole = whole_slice({3, 4}, {.index = rank, .count = 2});
+    EXPECT_EQ(slice_runs({3, 4}, whole, {2, 7}), (std::vector<SliceRun>{{2, 2, 5}}));
+    EXPECT_EQ(slice_shape({3, 4}, whole), (std::vector<int64_t>{3, 4}));
+    EXPECT_EQ(slice_numel({3, 4}, whole), 12);
+    EXPECT_TRUE(whole.is_shared);
+    EXPECT_EQ(owned_elements({3, 4}, whole).size(), rank == 0 ? 12 : 0);
+  }
+}
+
+TEST(TensorSlice, OfRowsThatTwoRanksHaveOnlyTheOwnedOnesAreWritten) {
+  TensorSlice slice;
+  slice.range = {1, 4};
+  slice.owned = {2, 4};
+  EXPECT_EQ(owned_elements({5, 3}, slice), (ElementRange{3, 9}));
+  EXPECT_EQ(owned_runs({5, 3}, slice, {0, 5}), (std::vector<SliceRun>{{6, 3, 2}}));
 }
 
 TEST(TensorSlice, OnlyTheSlicedDimIsShorter) {
