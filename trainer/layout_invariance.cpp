@@ -27,9 +27,11 @@ StepResult run_on(models::Model& model, OptimizerState& optimizer, parallel::Mes
   std::vector<data::MicroBatch> own;
   for (const int64_t i : parallel::micro_batches_of(mesh.layout, mesh.rank, count))
     own.push_back(micro_batches[static_cast<size_t>(i)]);
-  const auto actions = parallel::make_step(
-      describe_stages(model), mesh.layout, mesh.rank,
-      {.num_micro_batches = count, .shard_level = model.sharding.level, .strict = variant.strict});
+  const auto actions = parallel::make_step(describe_stages(model), mesh.layout, mesh.rank,
+                                           {.num_micro_batches = count,
+                                            .shard_level = model.sharding.level,
+                                            .strict = variant.strict,
+                                            .pipeline = model.sharding.pipeline});
   return run_step(model, optimizer, actions, own,
                   {.step = step,
                    .seed = options.seed,
