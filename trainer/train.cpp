@@ -297,8 +297,12 @@ class Run {
   // Of this rank; none of a run on one.
   std::optional<Communication> communication_since_row() {
     const double seconds = timeline_.seconds_of(Part::kCommunicate);
-    const Communication since{std::exchange(comm_bytes_, 0),
-                              seconds - std::exchange(comm_seconds_, seconds)};
+    Communication since{
+        std::exchange(comm_bytes_, 0), seconds - std::exchange(comm_seconds_, seconds), {}};
+    for (const auto& [axis, use] : mesh_.uses) {
+      const parallel::AxisUse used = std::exchange(*use, {});
+      since.axes.push_back({axis, used.bytes, used.seconds});
+    }
     return mesh_.host.size() > 1 ? std::optional(since) : std::nullopt;
   }
 
