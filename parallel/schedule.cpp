@@ -130,7 +130,7 @@ void check_possible(const std::vector<StageDescriptor>& stages, const Layout& la
                                        std::to_string(options.num_micro_batches) + " micro-batches",
                                 .expected = "at least 2 stages and 1 micro-batch"});
   }
-  if (!untrainable_axes(layout).empty() || rank < 0 || rank >= layout.num_ranks()) {
+  if (layout.cp * layout.tp * layout.pp != 1 || rank < 0 || rank >= layout.num_ranks()) {
     fail(ErrorKind::kInternal, {.what = "no step for this layout",
                                 .got = describe_layout(layout) + ", rank " + std::to_string(rank)});
   }

@@ -229,10 +229,8 @@ std::vector<double> stage_costs(const ModelSpec& spec, int64_t tokens) {
     }
   }
   for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
-    const int64_t window = spec.layers[layer].sliding_window;
-    const int64_t full = window > 0 ? std::min(window, tokens) : tokens;
-    const auto f = static_cast<double>(full);
-    const double pairs = f * (f + 1) / 2 + (t - f) * f;
+    const auto pairs =
+        static_cast<double>(attention_pairs(tokens, spec.layers[layer].sliding_window));
     constexpr double kProducts = 2;  // scores and weighted values
     costs[layer + 1] +=
         kPerElement * kProducts * pairs * static_cast<double>(spec.num_heads * spec.head_dim);
