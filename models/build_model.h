@@ -7,6 +7,7 @@
 namespace hone::models {
 
 Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute_dtype,
-                  at::Device device, const Sharding& sharding, StageBuffers buffers);
+                  at::Device device, const Sharding& sharding, const ComputeGroups& groups,
+                  StageBuffers buffers);
 
 }  // namespace hone::models

@@ -99,4 +99,29 @@ void read_elements(const FileTensor& tensor, int64_t begin, at::Tensor& target) 
   });
 }
 
+void read_runs(const FileTensor& tensor, std::span<const parallel::SliceRun> runs,
+               int64_t slice_begin, at::Tensor& target) {
+  const at::Tensor flat = target.view({-1});
+  const auto place = [&](const parallel::SliceRun& run) {
+    return flat.narrow(0, run.slice_begin - slice_begin, run.count);
+  };
+  if (runs.size() == 1) {
+    at::Tensor all = place(runs.front());
+    return read_elements(tensor, runs.front().whole_begin, all);
+  }
+  // Many short ones, each a row of a matrix.
+  if (!target.is_cpu()) {
+    const at::Tensor whole = mapped_tensor(tensor).view({-1});
+    for (const parallel::SliceRun& run : runs)
+      place(run).copy_(whole.narrow(0, run.whole_begin, run.count));
+    return;
+  }
+  at::parallel_for(0, static_cast<int64_t>(runs.size()), 64, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const parallel::SliceRun& run = runs[static_cast<size_t>(i)];
+      read_piece(tensor, run.whole_begin, place(run));
+    }
+  });
+}
+
 }  // namespace hone::models

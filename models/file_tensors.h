@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "formats/weight_files.h"
+#include "parallel/tensor_slice.h"
 
 namespace hone::models {
 
@@ -43,5 +44,9 @@ at::Tensor mapped_tensor(const FileTensor& tensor);
 // from `begin` on, by all cores. On a CPU nothing of the file stays in memory: bytes are read
 // straight into `target`, or in small pieces where the dtype differs. Throws kIo.
 void read_elements(const FileTensor& tensor, int64_t begin, at::Tensor& target);
+
+// The same for runs of the file's tensor; the run that begins at `slice_begin` goes to element 0.
+void read_runs(const FileTensor& tensor, std::span<const parallel::SliceRun> runs,
+               int64_t slice_begin, at::Tensor& target);
 
 }  // namespace hone::models

@@ -57,7 +57,7 @@ void check_adapter(std::span<const PlannedParameter> plan, const FileTensors& fi
   check_weights(files, wanted, is_ignored_adapter_tensor, where);
 }
 
-// Elements [begin, begin + target.numel()) of a fresh tensor.
+// Elements [begin, begin + target.numel()) of a fresh tensor, whole.
 void fill_random(const PlannedParameter& planned, uint64_t seed, int64_t begin,
                  at::Tensor& target) {
   const at::Tensor values = at::empty({target.numel()}, at::kFloat);
@@ -108,12 +108,12 @@ class StageFiller {
       (parameter++)->file_dtype =
           file == nullptr ? "F32" : std::string(formats::dtype_name(file->dtype));
       if (mapped_.contains(planned.key)) continue;
-      const auto part = parallel::intersect({offset, offset + planned.numel()}, kept);
+      const auto part = parallel::intersect({offset, offset + planned.num_held()}, kept);
       if (part.size() > 0) {
-        fill_elements(planned, file, part.begin - offset,
+        fill_elements(planned, file, {part.begin - offset, part.end - offset},
                       flat.narrow(0, part.begin - kept.begin, part.size()));
       }
-      offset += planned.numel();
+      offset += planned.num_held();
     }
   }
 
@@ -125,15 +125,18 @@ class StageFiller {
     return nullptr;
   }
 
-  // `target` gets the parameter's elements from `begin` on.
-  void fill_elements(const PlannedParameter& planned, const FileTensor* file, int64_t begin,
-                     at::Tensor target) const {
-    if (file != nullptr) {
-      read_elements(*file, begin, target);
-    } else if (planned.source == ParameterSource::kZero) {
+  // `target` gets elements `part` of the parameter's slice.
+  void fill_elements(const PlannedParameter& planned, const FileTensor* file,
+                     const parallel::ElementRange& part, at::Tensor target) const {
+    if (planned.source == ParameterSource::kZero) {
       target.zero_();
-    } else {
-      fill_random(planned, seed_, begin, target);
+      return;
+    }
+    const auto runs = parallel::slice_runs(planned.shape, planned.slice, part);
+    if (file != nullptr) return read_runs(*file, runs, part.begin, target);
+    for (const parallel::SliceRun& run : runs) {
+      at::Tensor piece = target.narrow(0, run.slice_begin - part.begin, run.count);
+      fill_random(planned, seed_, run.whole_begin, piece);
     }
   }
 
@@ -162,8 +165,9 @@ Model load_model(const std::filesystem::path& folder, const LoadOptions& options
   ModelSpec spec = read_model_spec(folder);
   AdapterOptions adapter = resolve_adapter(options);
   const bool continued = !options.adapter_path.empty();
-  const std::vector<PlannedParameter> plan =
+  std::vector<PlannedParameter> plan =
       plan_parameters(spec, adapter, options.train_base, continued);
+  slice_plan(plan, spec, options.sharding);
 
   const auto base =
       std::make_shared<const formats::WeightFiles>(formats::open_weight_files(folder));
@@ -186,7 +190,7 @@ Model load_model(const std::filesystem::path& folder, const LoadOptions& options
   for (size_t index = 0; index < buffers.stages.size(); ++index)
     filler.fill(static_cast<int64_t>(index), buffers.stages[index]);
   return build_model(std::move(spec), std::move(adapter), options.compute_dtype, options.device,
-                     options.sharding, std::move(buffers));
+                     options.sharding, options.groups, std::move(buffers));
 }
 
 }  // namespace hone::models

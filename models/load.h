@@ -19,6 +19,7 @@ struct LoadOptions {
   std::filesystem::path adapter_path;  // continue this PEFT adapter instead of a fresh one
   uint64_t seed = 42;  // of fresh LoRA A matrices (kaiming uniform with a = sqrt(5); B is zero)
   Sharding sharding;
+  ComputeGroups groups = {};  // of the axes that `sharding` cuts layers and tokens over
 };
 
 // Checks every file and shape first (all problems in one message), then reads tensors straight into
@@ -32,8 +33,10 @@ struct NamedTensor {
   std::string name;
   std::vector<int64_t> shape;
   std::string dtype;                // safetensors name: "F32", "BF16", "F16"
-  parallel::ElementRange range;     // the elements that this rank writes: all of them on one rank
-  std::function<at::Tensor()> get;  // these, as a flat contiguous CPU tensor of that dtype
+  // What this rank writes: runs of what `get` returns (slice_begin) and of the tensor in the file
+  // (whole_begin). All of it on one rank.
+  std::vector<parallel::SliceRun> runs;
+  std::function<at::Tensor()> get;  // a flat contiguous CPU tensor of that dtype
 };
 
 // What the final folder holds: every base tensor in its input's names (full), or the PEFT tensors

@@ -43,7 +43,7 @@ class Mapper {
     }
     const FileTensor& tensor = *find(planned.source_name);
     const auto offset = static_cast<int64_t>(tensor.entry->begin / c10::elementSize(type_));
-    return whole(*tensor.file).narrow(0, offset, planned.numel()).view(planned.shape);
+    return whole(*tensor.file).narrow(0, offset, planned.num_held()).view(planned.shape);
   }
 
  private:
@@ -87,6 +87,7 @@ MappedWeights map_frozen_weights(std::span<const PlannedParameter> plan, const F
   Mapper mapper(files, family, compute_dtype, owner);
   for (const PlannedParameter& planned : plan) {
     if (planned.trainable || planned.source != ParameterSource::kBaseFile) continue;
+    if (!planned.is_held || !parallel::is_whole(planned.shape, planned.slice)) continue;
     if (at::Tensor value = mapper.map(planned); value.defined()) weights[planned.key] = value;
   }
   return weights;

@@ -8,18 +8,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/ops.h"
 #include "models/adapter.h"
+#include "models/sharding.h"
 #include "models/spec/model_spec.h"
-#include "parallel/comm/communicator.h"
-#include "parallel/pipeline.h"
 #include "parallel/shards.h"
-#include "parallel/tensor_slice.h"
 
 namespace hone::models {
 
@@ -33,7 +30,8 @@ struct Batch {
   std::vector<int32_t> cu_doc_lens;  // likewise
   std::vector<int64_t> token_parts;  // tokens of each rank of the context axis
   std::vector<int64_t> row_parts;    // of this rank's, those of each rank of the tensor axis
-  int64_t first_token = 0;           // of this rank's part of the context axis
+  std::vector<int64_t> trained_parts;  // trained tokens of each rank of the context axis
+  int64_t first_token = 0;             // of this rank's part of the context axis
   int64_t num_rows = 0;              // of an activation that goes from stage to stage, on this rank
 };
 
@@ -54,26 +52,6 @@ struct Parameter {
   // shape; without elements where the stage is not held.
   at::Tensor value;
   at::Tensor grad;  // float32 view of the flat gradient buffer; undefined if frozen
-};
-
-// What a rank has of a model. Of every stage that it holds, in the slices that it has: part `index`
-// of `count` of `level`, as in parallel/shards.h.
-struct Sharding {
-  int64_t index = 0, count = 1;
-  int64_t level = parallel::kShardParameters;
-  int64_t replica = 0, num_replicas = 1;  // ranks that keep the same share writing it to files
-  parallel::Slicer slicer = {};           // of the tensor axis
-  parallel::Pipeline pipeline = {};       // without stages: all on this rank
-  int64_t pipeline_rank = 0;
-  bool shards(int64_t at_level) const { return count > 1 && level >= at_level; }
-  bool computes(int64_t stage) const {
-    return pipeline.num_stages == 0 || pipeline.rank_of(stage) == pipeline_rank;
-  }
-};
-
-// Ranks that compute a micro-batch together; each of size 1 unless said else.
-struct ComputeGroups {
-  std::optional<parallel::Communicator> tensor, context;
 };
 
 // What a rank keeps of a stage between steps: everything on one rank.
@@ -121,7 +99,8 @@ struct Model {
   std::function<kernels::HeadLoss(const at::Tensor& x_TD, const Batch&, double loss_scale,
                                   bool want_grad, const ForwardContext&)>
       head;
-  // Logits [rows, V] in float32 of the given rows of x_TD (undefined rows: all).
+  // Logits [rows, V] in float32 of the given rows of x_TD (undefined rows: all), which every rank
+  // of the tensor axis has whole (all_rows). Collective over it.
   std::function<at::Tensor(const at::Tensor& x_TD, const at::Tensor& rows)> logits;
 };
 
@@ -129,11 +108,19 @@ struct Model {
 // float32. Of a sharded model the other ranks' parts are gathered besides (trainer/gather.h).
 void refresh_compute_weights(Model& model);
 
+// `over_context`: tokens are split over the context axis as in training; not where every rank of it
+// computes the same, as for generating.
 Batch make_batch(const Model& model, std::span<const int32_t> input_ids,
                  std::span<const int32_t> position_ids, std::span<const int32_t> labels,
-                 std::span<const int32_t> cu_doc_lens);
+                 std::span<const int32_t> cu_doc_lens, bool over_context = true);
 
+// The rows of an activation that this rank has, and those of the other ranks of the tensor axis.
+// Collective over it.
+at::Tensor all_rows(const Model& model, const at::Tensor& x_TD, const Batch& batch);
+
+// Of whole tensors, on whichever ranks they are.
 int64_t num_trainable(const Model& model);
+int64_t num_trainable(const Stage& stage);
 int64_t num_parameters(const Model& model);
 
 }  // namespace hone::models

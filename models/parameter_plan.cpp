@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "models/modules.h"
+#include "models/spec/shard_plan.h"
 
 namespace hone::models {
 namespace {
@@ -96,10 +97,12 @@ void check_modules_to_save(const ModelSpec& spec, const AdapterOptions& adapter)
 
 }  // namespace
 
-int64_t PlannedParameter::numel() const {
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  return count;
+std::vector<int64_t> PlannedParameter::held_shape() const {
+  return is_held ? parallel::slice_shape(shape, slice) : std::vector<int64_t>{0};
+}
+
+int64_t PlannedParameter::num_held() const {
+  return is_held ? parallel::slice_numel(shape, slice) : 0;
 }
 
 std::vector<PlannedParameter> plan_parameters(const ModelSpec& spec, const AdapterOptions& adapter,
@@ -121,6 +124,21 @@ std::vector<PlannedParameter> plan_parameters(const ModelSpec& spec, const Adapt
   std::stable_sort(plan.begin(), plan.end(),
                    [](const auto& x, const auto& y) { return x.stage < y.stage; });
   return plan;
+}
+
+bool has_tied_head(const std::vector<PlannedParameter>& plan) {
+  return std::ranges::none_of(plan, [](const auto& planned) { return planned.key == kHead; });
+}
+
+void slice_plan(std::vector<PlannedParameter>& plan, const ModelSpec& spec,
+                const Sharding& sharding) {
+  const bool has_head = sharding.computes(spec.num_layers() + 1);
+  const bool needs_embedding = has_tied_head(plan) && has_head;
+  for (PlannedParameter& planned : plan) {
+    planned.slice = slice_of(spec, planned.key, planned.shape, sharding.slicer);
+    planned.is_held =
+        sharding.computes(planned.stage) || (planned.stage == 0 && needs_embedding);
+  }
 }
 
 double lora_scale(const AdapterOptions& adapter) {

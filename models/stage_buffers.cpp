@@ -1,5 +1,7 @@
 #include "models/stage_buffers.h"
 
+#include <algorithm>
+
 #include "kernels/allocator.h"
 #include "models/flat_memory.h"
 
@@ -14,7 +16,7 @@ std::string stage_name(int64_t index, int64_t num_stages) {
 
 // The next `numel` elements of a flat buffer as a tensor of `shape`.
 at::Tensor view_at(const at::Tensor& flat, int64_t offset, const PlannedParameter& planned) {
-  return flat.narrow(0, offset, planned.numel()).view(planned.shape);
+  return flat.narrow(0, offset, planned.num_held()).view(planned.held_shape());
 }
 
 at::Tensor flat_buffer(int64_t count, at::ScalarType dtype, at::Device device, bool has_memory) {
@@ -24,6 +26,11 @@ at::Tensor flat_buffer(int64_t count, at::ScalarType dtype, at::Device device, b
 
 at::Tensor view_of(const at::Tensor& flat, const parallel::ElementRange& range) {
   return flat.narrow(0, range.begin, range.size());
+}
+
+bool is_held(std::span<const PlannedParameter> plan, int64_t stage) {
+  return std::ranges::any_of(
+      plan, [&](const auto& planned) { return planned.stage == stage && planned.is_held; });
 }
 
 // The flat buffers of a stage and the part of them that is kept.
@@ -67,15 +74,20 @@ StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num
     int64_t num_trainable = 0, num_frozen = 0;
     for (const PlannedParameter& planned : plan) {
       if (planned.stage != index || mapped.contains(planned.key)) continue;
-      (planned.trainable ? num_trainable : num_frozen) += planned.numel();
+      (planned.trainable ? num_trainable : num_frozen) += planned.num_held();
     }
     Stage stage{.name = stage_name(index, num_stages)};
+    stage.is_held = is_held(plan, index);
+    stage.is_copy = stage.is_held && !sharding.computes(index);
     allocate_flat(stage, num_trainable, num_frozen, compute_dtype, device, sharding);
     for (const bool trainable : {true, false}) {
       int64_t offset = 0;
       for (const PlannedParameter& planned : plan) {
         if (planned.stage != index || planned.trainable != trainable) continue;
-        Parameter parameter{.name = planned.name, .shape = planned.shape};
+        Parameter parameter{.name = planned.name,
+                            .shape = planned.shape,
+                            .slice = planned.slice,
+                            .is_trainable = trainable};
         kernels::Weight weight;
         if (const auto found = mapped.find(planned.key); found != mapped.end()) {
           parameter.value = found->second;
@@ -91,8 +103,8 @@ StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num
           parameter.value = view_at(stage.frozen, offset, planned);
           weight = {parameter.value, {}};
         }
-        offset += planned.numel();
-        result.weights[planned.key] = weight;
+        offset += planned.num_held();
+        if (planned.is_held) result.weights[planned.key] = weight;
         stage.parameters.push_back(std::move(parameter));
       }
     }
