@@ -227,26 +227,32 @@ TEST(ShardPlan, UnknownModulesAreNamedBesideTheKnown) {
       core::ErrorKind::kBadRecipe, {"model.norm"});
 }
 
-TEST(ShardPlan, ProblemsNameTheEquation) {
-  using Lines = std::vector<std::string>;
+TEST(ShardPlan, ProblemsNameSizeAndEquation) {
+  using Problems = std::vector<ShardPlanProblem>;
   const ModelSpec spec = smollm2();
-  EXPECT_EQ(shard_plan_problems(spec, {.dp_shard = 5, .tp = 3, .pp = 2}, 1), Lines{});
-  EXPECT_EQ(
-      shard_plan_problems(spec, {.tp = 2}, 1),
-      Lines{"num_attention_heads 9 / tensor_parallel_size 2 leaves 1: query heads must divide "
-            "evenly"});
-  EXPECT_EQ(
-      shard_plan_problems(spec, {.cp = 3, .tp = 9}, 1),
-      Lines{"num_attention_heads 9 / (tensor_parallel_size 9 x context_parallel_size 3) "
-            "leaves 9: the ranks exchange query heads for tokens, so they must divide evenly"});
+  EXPECT_EQ(shard_plan_problems(spec, {.dp_shard = 5, .tp = 3, .pp = 2}, 1), Problems{});
+  EXPECT_EQ(shard_plan_problems(spec, {.tp = 2}, 1),
+            (Problems{{"tensor_parallel_size",
+                       "num_attention_heads 9 / tensor_parallel_size 2 leaves 1: query heads must "
+                       "divide evenly"}}));
+  EXPECT_EQ(shard_plan_problems(spec, {.cp = 3, .tp = 9}, 1),
+            (Problems{{"context_parallel_size",
+                       "num_attention_heads 9 / (tensor_parallel_size 9 x context_parallel_size 3) "
+                       "leaves 9: the ranks exchange query heads for tokens, so they must divide "
+                       "evenly"}}));
   EXPECT_EQ(shard_plan_problems(spec, {.pp = 2}, 2),
-            Lines{"pipeline_parallel_size 2 x 2 chunks = 4 is more than the model's 2 layers"});
+            (Problems{{"pipeline_parallel_size",
+                       "pipeline_parallel_size 2 x 2 chunks = 4 is more than the model's 2 "
+                       "layers"}}));
   EXPECT_EQ(shard_plan_problems(spec, {.pp = 40}, 1),
-            Lines{"pipeline_parallel_size 40 x 1 chunk = 40 is more than the model's 2 layers"});
-  EXPECT_EQ(shard_plan_problems(spec, {}, 7), Lines{}) << "one rank has no chunks";
-  EXPECT_EQ(shard_plan_problems(spec_of(8, 8, 7, 6), {.tp = 8}, 1),
-            (Lines{"intermediate_size 6 is less than tensor_parallel_size 8",
-                   "vocab_size 7 is less than tensor_parallel_size 8"}));
+            (Problems{{"pipeline_parallel_size",
+                       "pipeline_parallel_size 40 x 1 chunk = 40 is more than the model's 2 "
+                       "layers"}}));
+  EXPECT_EQ(shard_plan_problems(spec, {}, 7), Problems{}) << "one rank has no chunks";
+  EXPECT_EQ(
+      shard_plan_problems(spec_of(8, 8, 7, 6), {.tp = 8}, 1),
+      (Problems{{"tensor_parallel_size", "intermediate_size 6 is less than tensor_parallel_size 8"},
+                {"tensor_parallel_size", "vocab_size 7 is less than tensor_parallel_size 8"}}));
   EXPECT_EQ(shard_plan_problems(spec, {.tp = 2, .pp = 3}, 1).size(), 2u) << "all at once";
 }
 
