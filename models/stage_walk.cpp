@@ -5,29 +5,47 @@
 
 namespace hone::models {
 
+namespace {
+
+int rank_of(const Model& model, size_t stage) {
+  return static_cast<int>(model.sharding.pipeline.rank_of(static_cast<int64_t>(stage)));
+}
+
+bool computes(const Model& model, size_t stage) {
+  return model.sharding.computes(static_cast<int64_t>(stage));
+}
+
+}  // namespace
+
+at::Tensor input_of_stage(const Model& model, const Batch& batch, size_t stage,
+                          const at::Tensor& x_TD) {
+  if (stage == 0 || computes(model, stage - 1)) return x_TD;
+  at::Tensor received = at::empty({batch.num_rows, model.spec.hidden_size},
+                                  at::TensorOptions().dtype(model.compute_dtype).device(model.device));
+  model.weights->share.groups.pipeline->recv(received.mutable_data_ptr(), received.numel(),
+                                             comm_dtype(model.compute_dtype),
+                                             rank_of(model, stage - 1));
+  return received;
+}
+
+void hand_on(const Model& model, size_t stage, const at::Tensor& x_TD) {
+  if (computes(model, stage + 1)) return;
+  const at::Tensor sent = x_TD.contiguous();
+  model.weights->share.groups.pipeline->send(sent.const_data_ptr(), sent.numel(),
+                                             comm_dtype(model.compute_dtype),
+                                             rank_of(model, stage + 1));
+}
+
 at::Tensor walk_stages(const Model& model, const Batch& batch,
                        const std::function<at::Tensor(size_t stage, const at::Tensor& x_TD)>& run) {
-  const Sharding& sharding = model.sharding;
-  const Group& pipeline = model.weights->share.groups.pipeline;
-  const auto rank_of = [&](size_t stage) {
-    return static_cast<int>(sharding.pipeline.rank_of(static_cast<int64_t>(stage)));
-  };
-  const auto is_mine = [&](size_t stage) { return sharding.computes(static_cast<int64_t>(stage)); };
   const size_t head = model.stages.size() - 1;
-  const parallel::DType dtype = comm_dtype(model.compute_dtype);
   at::Tensor x_TD;
   for (size_t stage = 0; stage <= head; ++stage) {
-    if (!is_mine(stage)) continue;
-    if (stage > 0 && !is_mine(stage - 1)) {
-      x_TD = at::empty({batch.num_rows, model.spec.hidden_size},
-                       at::TensorOptions().dtype(model.compute_dtype).device(model.device));
-      pipeline->recv(x_TD.mutable_data_ptr(), x_TD.numel(), dtype, rank_of(stage - 1));
-    }
+    if (!computes(model, stage)) continue;
+    x_TD = input_of_stage(model, batch, stage, x_TD);
     if (stage == head) return x_TD;
     x_TD = run(stage, x_TD);
-    if (is_mine(stage + 1)) continue;
-    x_TD = x_TD.contiguous();
-    pipeline->send(x_TD.const_data_ptr(), x_TD.numel(), dtype, rank_of(stage + 1));
+    hand_on(model, stage, x_TD);
   }
   return {};
 }

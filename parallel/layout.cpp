@@ -111,19 +111,6 @@ void validate_layout(const Layout& layout, int64_t num_ranks, int64_t num_stages
   fail(ErrorKind::kBadRecipe, {.what = text});
 }
 
-std::vector<std::string> untrainable_axes(const Layout& layout) {
-  std::vector<std::string> lines;
-  constexpr std::array<Axis, 3> kUntrainable{
-      {{"cp", &Layout::cp}, {"tp", &Layout::tp}, {"pp", &Layout::pp}}};
-  for (const Axis& axis : kUntrainable) {
-    if (layout.*axis.size != 1) {
-      lines.push_back(std::string(axis.name) + ": got " + std::to_string(layout.*axis.size) +
-                      ", this build trains with 1");
-    }
-  }
-  return lines;
-}
-
 RankPosition rank_position(const Layout& layout, int64_t rank) {
   if (rank < 0 || rank >= layout.num_ranks()) {
     fail(ErrorKind::kInternal, {.what = "rank outside the layout",

@@ -54,10 +54,6 @@ std::vector<std::string> layout_problems(const Layout& layout, int64_t num_ranks
 // The same as one kBadRecipe error that lists all of them.
 void validate_layout(const Layout& layout, int64_t num_ranks, int64_t num_stages);
 
-// Which axes of a sound layout this build can't train with yet, one line each: cp, tp and pp other
-// than 1.
-std::vector<std::string> untrainable_axes(const Layout& layout);
-
 // Both need a sound layout; rank_position throws kInternal for a rank outside it.
 RankPosition rank_position(const Layout& layout, int64_t rank);
 int64_t rank_at(const Layout& layout, const RankPosition& position);

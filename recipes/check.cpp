@@ -121,7 +121,38 @@ class Checker {
   std::vector<Problem>& problems_;
 };
 
+// "recipe.yaml:3: seed: got ...", "--set seed: got ...".
+std::string problem_line(const Problem& problem, const std::string& path) {
+  if (problem.where.empty()) {
+    return path + ":" + std::to_string(problem.line) + ": " + problem.message;
+  }
+  const size_t colon = problem.message.find(": ");
+  const bool repeats =
+      colon != std::string::npos && problem.where.ends_with(" " + problem.message.substr(0, colon));
+  return problem.where + ": " + (repeats ? problem.message.substr(colon + 2) : problem.message);
+}
+
 }  // namespace
+
+Problem problem_at(const std::map<std::string, Place>& places, const std::string& key,
+                   const std::string& message) {
+  const auto place = places.find(key);
+  const Place at = place == places.end() ? Place{1, ""} : place->second;
+  return {at.line, at.where, key + ": " + message};
+}
+
+void throw_problems(std::vector<Problem> problems, const std::string& path) {
+  if (problems.empty()) return;
+  std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
+    if (a.where.empty() != b.where.empty()) return a.where.empty();
+    return a.line < b.line;
+  });
+  const size_t n = problems.size();
+  std::string text =
+      (n == 1 ? "1 problem" : std::to_string(n) + " problems") + std::string(" in the recipe");
+  for (const Problem& p : problems) text += "\n" + problem_line(p, path);
+  core::fail(core::ErrorKind::kBadRecipe, {.what = text});
+}
 
 CheckedRecipe check_recipe(YamlNode root, const std::vector<std::string>& overrides,
                            const std::string& path, std::vector<Problem>& problems) {

@@ -22,6 +22,14 @@ struct Place {
   std::string where;
 };
 
+// Of a key, where it was given; the first line where it was not.
+Problem problem_at(const std::map<std::string, Place>& places, const std::string& key,
+                   const std::string& message);
+
+// Throws kBadRecipe where there are any, in the order of the file, overrides last; `path` is the
+// recipe's.
+void throw_problems(std::vector<Problem> problems, const std::string& path);
+
 struct CheckedRecipe {
   core::Json values =
       core::Json::object();  // every key by its own name, defaults filled in, null when not set

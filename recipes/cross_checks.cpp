@@ -8,7 +8,6 @@
 #include "data/glob.h"
 #include "hub/push_http.h"
 #include "hub/repo_id.h"
-#include "models/spec/model_spec.h"
 
 namespace hone::recipes {
 namespace {
@@ -201,9 +200,7 @@ void check_schedule(const CheckContext& context) {
 }  // namespace
 
 void CheckContext::report(const std::string& path, const std::string& message) const {
-  const auto place = checked.places.find(path);
-  const Place at = place == checked.places.end() ? Place{1, ""} : place->second;
-  problems.push_back({at.line, at.where, path + ": " + message});
+  problems.push_back(problem_at(checked.places, path, message));
 }
 
 void check_combinations(const CheckContext& context) {
@@ -224,15 +221,14 @@ void check_combinations(const CheckContext& context) {
   check_hub(context);
 }
 
-std::optional<core::Error> check_local_model(const CheckContext& context) {
+LocalModel read_local_model(const CheckContext& context) {
   const Json& model = context.at("model_name_or_path");
-  if (!model.is_string() || !is_folder(model.get<std::string>())) return std::nullopt;
+  if (!model.is_string() || !is_folder(model.get<std::string>())) return {};
   try {
-    models::read_model_spec(model.get<std::string>());
+    return {.spec = models::read_model_spec(model.get<std::string>())};
   } catch (const core::Error& e) {
-    return e;
+    return {.error = e};
   }
-  return std::nullopt;
 }
 
 }  // namespace hone::recipes

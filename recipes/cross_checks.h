@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "models/spec/model_spec.h"
 #include "recipes/check.h"
 
 namespace hone::recipes {
@@ -23,7 +24,11 @@ struct CheckContext {
 // Paths, ids and keys that exclude or need each other.
 void check_combinations(const CheckContext& context);
 
-// Reads the config.json of a local model folder. Returns what is wrong with the model, if anything.
-std::optional<core::Error> check_local_model(const CheckContext& context);
+// The config.json of a model that is a folder, or what is wrong with it; neither of an id.
+struct LocalModel {
+  std::optional<models::ModelSpec> spec = {};
+  std::optional<core::Error> error = {};
+};
+LocalModel read_local_model(const CheckContext& context);
 
 }  // namespace hone::recipes

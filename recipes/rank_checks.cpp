@@ -9,6 +9,8 @@ namespace {
 
 using parallel::Layout;
 
+constexpr int64_t kInterleavedChunks = 2;  // where virtual_pipeline_size is not given
+
 struct SizeKey {
   const char* key;
   int64_t Layout::*size;
@@ -49,25 +51,46 @@ std::optional<Layout> resolve_layout(const CheckContext& context, int64_t num_ra
   }
   for (const std::string& problem : problems) context.report(key_to_blame(context), problem);
   if (!problems.empty()) return std::nullopt;
-  for (const SizeKey& key : kSizeKeys) {
-    Layout alone;
-    alone.*key.size = layout.*key.size;
-    for (const std::string& line : parallel::untrainable_axes(alone)) context.report(key.key, line);
-  }
   return layout;
+}
+
+int64_t chunks_per_rank(const CheckContext& context, const Layout& layout) {
+  const core::Json& given = context.at("virtual_pipeline_size");
+  const bool interleaved = context.at("pipeline_schedule") == "interleaved";
+  if (!interleaved && given.is_number() && given != 1) {
+    context.report("virtual_pipeline_size",
+                   "got " + given.dump() +
+                       ", and pipeline_schedule 1f1b has 1 chunk a rank: expected "
+                       "pipeline_schedule: interleaved beside it");
+  }
+  if (interleaved && layout.pp == 1) {
+    context.notes.push_back("pipeline_schedule has no effect while pipeline_parallel_size is 1");
+  }
+  if (!interleaved || layout.pp == 1) return 1;
+  return given.is_number() ? given.get<int64_t>() : kInterleavedChunks;
+}
+
+void check_strict(const CheckContext& context, const Layout& layout) {
+  const auto power_of_two = [](int64_t n) { return std::has_single_bit(static_cast<uint64_t>(n)); };
+  const int64_t data_ranks = layout.data_parallel_size();
+  const std::string sizes = "dp_replicate " + std::to_string(layout.dp_replicate) + " x dp_shard " +
+                            std::to_string(layout.dp_shard);
+  if (!power_of_two(data_ranks)) {
+    context.report("strict", "needs a power of two of data-parallel ranks, got " + sizes + " = " +
+                                 std::to_string(data_ranks));
+  } else if (!power_of_two(layout.cp)) {
+    context.report("strict", "needs a power of two of ranks that gradients are summed over, got " +
+                                 sizes + " x cp " + std::to_string(layout.cp) + " = " +
+                                 std::to_string(data_ranks * layout.cp));
+  }
 }
 
 ParallelOptions parallel_options(const CheckContext& context, const Layout& layout) {
   ParallelOptions options{.shard_level = context.at("dp_shard_level"),
                           .backend = context.at("backend"),
-                          .strict = context.at("strict")};
-  const auto data_ranks = static_cast<uint64_t>(layout.data_parallel_size());
-  if (options.strict && !std::has_single_bit(data_ranks)) {
-    context.report("strict", "needs a power of two of data-parallel ranks, got dp_replicate " +
-                                 std::to_string(layout.dp_replicate) + " x dp_shard " +
-                                 std::to_string(layout.dp_shard) + " = " +
-                                 std::to_string(data_ranks));
-  }
+                          .strict = context.at("strict"),
+                          .chunks_per_rank = chunks_per_rank(context, layout)};
+  if (options.strict) check_strict(context, layout);
   if (options.strict && options.backend == "nccl") {
     context.report("backend",
                    "nccl sums in an order of its own, and strict: true needs a fixed one: "

@@ -8,6 +8,7 @@
 #include "core/yaml.h"
 #include "data/row_format.h"
 #include "recipes/cross_checks.h"
+#include "recipes/model_checks.h"
 #include "recipes/rank_checks.h"
 
 namespace hone::recipes {
@@ -182,6 +183,7 @@ Recipe typed_recipe(const CheckedRecipe& checked, const std::string& path) {
   Recipe recipe;
   recipe.path = path;
   recipe.resolved = resolved_values(v);
+  recipe.places = checked.places;
   recipe.model_name_or_path = text_or_empty(v.at("model_name_or_path"));
   recipe.model_revision = v.at("model_revision");
   recipe.tokenizer = text_or_empty(v.at("tokenizer"));
@@ -221,32 +223,8 @@ void take_plan(const RankPlan& plan, Recipe& recipe) {
   recipe.resolved["micro_batch_size"] = plan.batch.micro;
   recipe.resolved["gradient_accumulation_steps"] = plan.batch.accumulation;
   recipe.resolved["global_batch_size"] = plan.batch.global;
-}
-
-// "recipe.yaml:3: seed: got ...", "--set seed: got ...".
-std::string problem_line(const Problem& problem, const std::string& path) {
-  if (problem.where.empty()) {
-    return path + ":" + std::to_string(problem.line) + ": " + problem.message;
-  }
-  const size_t colon = problem.message.find(": ");
-  const bool repeats =
-      colon != std::string::npos && problem.where.ends_with(" " + problem.message.substr(0, colon));
-  return problem.where + ": " + (repeats ? problem.message.substr(colon + 2) : problem.message);
-}
-
-// Throws when there are problems, in the order of the file, overrides last.
-void throw_problems(const std::vector<Problem>& found, const std::string& path) {
-  if (found.empty()) return;
-  std::vector<Problem> problems = found;
-  std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
-    if (a.where.empty() != b.where.empty()) return a.where.empty();
-    return a.line < b.line;
-  });
-  const size_t n = problems.size();
-  std::string text =
-      (n == 1 ? "1 problem" : std::to_string(n) + " problems") + std::string(" in the recipe");
-  for (const Problem& p : problems) text += "\n" + problem_line(p, path);
-  core::fail(ErrorKind::kBadRecipe, {.what = text});
+  if (plan.options.chunks_per_rank > 1)
+    recipe.resolved["virtual_pipeline_size"] = plan.options.chunks_per_rank;
 }
 
 }  // namespace
@@ -271,10 +249,11 @@ Recipe parse_recipe(const std::string& text, const std::string& path,
   const CheckContext context{checked, problems, notes};
   check_combinations(context);
   const auto plan = plan_ranks(context, options.num_ranks);
-  const auto model_error = check_local_model(context);
-  if (model_error && !problems.empty()) context.report("model_name_or_path", model_error->what());
+  const LocalModel model = read_local_model(context);
+  if (model.spec) report_misfits(context, *model.spec, plan);
+  if (model.error && !problems.empty()) context.report("model_name_or_path", model.error->what());
   throw_problems(problems, path);
-  if (model_error) throw *model_error;
+  if (model.error) throw *model.error;
 
   Recipe recipe = typed_recipe(checked, path);
   take_plan(plan.value(), recipe);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,6 +39,7 @@ struct ParallelOptions {
   int64_t shard_level = 3;  // arXiv:1910.02054: 1 optimizer states, 2 + gradients, 3 + parameters
   std::string backend = "auto";  // "auto", "mpi", "nccl"
   bool strict = false;           // the same bits on 1, 2, 4, ... data-parallel ranks
+  int64_t chunks_per_rank = 1;   // of layers, of the pipeline axis
 };
 
 struct Recipe {
@@ -64,8 +66,9 @@ struct Recipe {
   ParallelOptions parallel;
   HubTarget hub;
   ReportTargets reports;
-  core::Json resolved;             // every key with its value, by its own name
-  std::vector<std::string> notes;  // what a user should know, but is no error
+  core::Json resolved;                  // every key with its value, by its own name
+  std::map<std::string, Place> places;  // of the keys that were given
+  std::vector<std::string> notes;       // what a user should know, but is no error
   bool trains_adapter() const { return adapter.enabled() || !adapter_path.empty(); }
 };
 

@@ -218,7 +218,9 @@ void add_data_keys(std::vector<KeySpec>& t) {
       {.name = "max_length",
        .type = kInteger,
        .default_value = "1024",
-       .doc = "Tokens a row (or pack) may have; longer rows are cut at the end and counted.",
+       .doc =
+           "Tokens a row (or pack) may have; longer rows are cut at the end and counted. At most "
+           "the model's max_position_embeddings.",
        .minimum = 2,
        .maximum = 16777216,
        .aliases = {"max_seq_length", "max_seq_len", "sequence_len", "cutoff_len", "seq_length"},

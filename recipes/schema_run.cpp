@@ -164,12 +164,25 @@ void add_layout_keys(std::vector<KeySpec>& t, const std::string& section) {
   add("dp_shard_size", "1",
       "Ranks that training state is sharded over; dp_shard_level says what of it.",
       {"data_parallel_shard_dim", "fsdp_size"});
-  add("context_parallel_size", "1", "Ranks one sequence is split over.",
+  add("context_parallel_size", "1", "Ranks one sequence is split over (arXiv:2309.14509).",
       {"cp_size", "context_parallel_dim"});
-  add("tensor_parallel_size", "1", "Ranks one layer is split over.",
+  add("tensor_parallel_size", "1", "Ranks one layer is split over (arXiv:1909.08053).",
       {"tp_size", "tensor_parallel_dim"});
   add("pipeline_parallel_size", "1", "Ranks the layers are spread over.",
       {"pp_size", "pipeline_parallel_dim"});
+  t.push_back({.name = "pipeline_schedule",
+               .type = kChoice,
+               .default_value = "1f1b",
+               .doc =
+                   "How micro-batches go through the ranks of pipeline_parallel_size "
+                   "(arXiv:2104.04473): `1f1b` one chunk of layers a rank, `interleaved` several, "
+                   "which wait less and send more.",
+               .choices = {"1f1b", "interleaved"},
+               .aliases = {"pipeline_parallel_schedule"},
+               .section = section});
+  add("virtual_pipeline_size", "",
+      "Chunks of layers a rank with pipeline_schedule interleaved. Not given: 2.",
+      {"virtual_pipeline_model_parallel_size", "virtual_pipeline_parallel_size"});
 }
 
 void add_parallel_keys(std::vector<KeySpec>& t) {
@@ -195,8 +208,8 @@ void add_parallel_keys(std::vector<KeySpec>& t) {
                .type = kBool,
                .default_value = "false",
                .doc = "The same bits on 1, 2, 4, ... data-parallel ranks, for the same "
-                      "global_batch_size and micro_batch_size: sums follow one fixed tree over the "
-                      "micro-batches.",
+                      "global_batch_size, micro_batch_size and other sizes: sums follow one fixed "
+                      "tree over the micro-batches.",
                .section = section});
 }
 

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "core/text.h"
+#include "recipes/pipeline_plan.h"
 #include "recipes/recipe.h"
 #include "recipes/schema.h"
 #include "recipes/verbs.h"
@@ -30,11 +31,18 @@ std::string sharded_text(const Recipe& recipe) {
          " sharded";
 }
 
+// Of a model that is a folder.
+std::optional<models::ModelSpec> local_spec(const Recipe& recipe) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(recipe.model_name_or_path, ignored)) return std::nullopt;
+  return models::read_model_spec(recipe.model_name_or_path);
+}
+
 // "4 ranks: dp_replicate 2 x dp_shard 2, ...; a step is 16 rows = ...".
 std::string ranks_text(const Recipe& recipe) {
   const int64_t num_ranks = recipe.layout.num_ranks(),
                 data_ranks = recipe.layout.data_parallel_size();
-  std::string text = parallel::describe_layout(recipe.layout);
+  std::string text = layout_text(recipe, local_spec(recipe));
   if (num_ranks > 1) text = std::to_string(num_ranks) + " ranks: " + text + sharded_text(recipe);
   text += "; a step is " + std::to_string(recipe.global_batch_size) + " rows = micro_batch_size " +
           std::to_string(recipe.loader.micro_batch_size) + " x gradient_accumulation_steps " +

@@ -70,11 +70,6 @@ FlopCounts count_flops(const models::Model& model) {
   return counts;
 }
 
-int64_t attention_pairs(int64_t length, int64_t window) {
-  const int64_t full = window > 0 ? std::min(length, window) : length;
-  return full * (full + 1) / 2 + (length - full) * full;
-}
-
 StepFlops flops_of(const FlopCounts& counts, std::span<const data::MicroBatch> micro_batches) {
   StepFlops flops;
   for (const data::MicroBatch& micro_batch : micro_batches) {
@@ -83,8 +78,8 @@ StepFlops flops_of(const FlopCounts& counts, std::span<const data::MicroBatch> m
     for (size_t i = 0; i + 1 < micro_batch.cu_doc_lens.size(); ++i) {
       const int64_t length = micro_batch.cu_doc_lens[i + 1] - micro_batch.cu_doc_lens[i];
       for (const auto& layers : counts.attention) {
-        flops.attention +=
-            layers.flops_per_pair * static_cast<double>(attention_pairs(length, layers.window));
+        flops.attention += layers.flops_per_pair *
+                           static_cast<double>(models::attention_pairs(length, layers.window));
       }
     }
   }

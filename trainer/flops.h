@@ -34,10 +34,6 @@ struct FlopCounts {
 
 FlopCounts count_flops(const models::Model& model);
 
-// Pairs of a query and a key that it sees in a document of `length` tokens: length (length + 1) / 2
-// without a window.
-int64_t attention_pairs(int64_t length, int64_t window);
-
 struct StepFlops {
   double blocks = 0, head = 0, attention = 0;
   double total() const { return blocks + head + attention; }

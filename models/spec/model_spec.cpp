@@ -152,6 +152,11 @@ void read_sizes(ConfigReader& reader, const Family& family, ModelSpec& spec) {
 
 }  // namespace
 
+int64_t attention_pairs(int64_t length, int64_t window) {
+  const int64_t full = window > 0 ? std::min(length, window) : length;
+  return full * (full + 1) / 2 + (length - full) * full;
+}
+
 ModelSpec parse_model_spec(const core::Json& config, const std::string& where) {
   ConfigReader reader(config, where);
   const Family& family = choose_family(reader, where);

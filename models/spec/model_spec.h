@@ -51,6 +51,10 @@ struct ModelSpec {
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
 };
 
+// Pairs of a query and a key that it sees in a document of `length` tokens: length (length + 1) / 2
+// without a window (0).
+int64_t attention_pairs(int64_t length, int64_t window);
+
 // Reads both config dialects (transformers 4: rope_theta + rope_scaling + torch_dtype; 5:
 // rope_parameters + dtype), with the defaults of that architecture's Python config class for absent
 // keys. Throws kBadInput for an unknown architecture (naming the supported ones), for missing or

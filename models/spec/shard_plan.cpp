@@ -128,37 +128,42 @@ bool groups_fit(const ModelSpec& spec, int64_t first_head, int64_t num_heads, in
 }
 
 void check_heads(const ModelSpec& spec, const parallel::Layout& layout,
-                 std::vector<std::string>& problems) {
+                 std::vector<ShardPlanProblem>& problems) {
   const std::string heads = "num_attention_heads " + std::to_string(spec.num_heads) + " / ";
   const std::string tp = "tensor_parallel_size " + std::to_string(layout.tp);
   if (const int64_t left = spec.num_heads % layout.tp; left != 0) {
-    problems.push_back(heads + tp + " leaves " + std::to_string(left) +
-                       ": query heads must divide evenly");
+    problems.push_back({"tensor_parallel_size", heads + tp + " leaves " + std::to_string(left) +
+                                                    ": query heads must divide evenly"});
   }
   const int64_t ranks = layout.tp * layout.cp;
   if (const int64_t left = spec.num_heads % ranks; layout.cp > 1 && left != 0) {
-    problems.push_back(heads + "(" + tp + " x context_parallel_size " + std::to_string(layout.cp) +
-                       ") leaves " + std::to_string(left) +
-                       ": the ranks exchange query heads for tokens, so they must divide evenly");
+    problems.push_back(
+        {"context_parallel_size",
+         heads + "(" + tp + " x context_parallel_size " + std::to_string(layout.cp) + ") leaves " +
+             std::to_string(left) +
+             ": the ranks exchange query heads for tokens, so they must divide evenly"});
   }
 }
 
 void check_size(const char* name, int64_t size, const parallel::Layout& layout,
-                std::vector<std::string>& problems) {
+                std::vector<ShardPlanProblem>& problems) {
   if (size >= layout.tp) return;
-  problems.push_back(std::string(name) + " " + std::to_string(size) +
-                     " is less than tensor_parallel_size " + std::to_string(layout.tp));
+  problems.push_back({"tensor_parallel_size", std::string(name) + " " + std::to_string(size) +
+                                                  " is less than tensor_parallel_size " +
+                                                  std::to_string(layout.tp)});
 }
 
 void check_chunks(const ModelSpec& spec, const parallel::Layout& layout, int64_t chunks_per_rank,
-                  std::vector<std::string>& problems) {
+                  std::vector<ShardPlanProblem>& problems) {
   if (layout.pp == 1) return;
   const int64_t chunks = layout.pp * chunks_per_rank;
   if (chunks <= spec.num_layers()) return;
-  problems.push_back("pipeline_parallel_size " + std::to_string(layout.pp) + " x " +
-                     std::to_string(chunks_per_rank) +
-                     (chunks_per_rank == 1 ? " chunk = " : " chunks = ") + std::to_string(chunks) +
-                     " is more than the model's " + std::to_string(spec.num_layers()) + " layers");
+  problems.push_back(
+      {"pipeline_parallel_size", "pipeline_parallel_size " + std::to_string(layout.pp) + " x " +
+                                     std::to_string(chunks_per_rank) +
+                                     (chunks_per_rank == 1 ? " chunk = " : " chunks = ") +
+                                     std::to_string(chunks) + " is more than the model's " +
+                                     std::to_string(spec.num_layers()) + " layers"});
 }
 
 }  // namespace
@@ -206,9 +211,10 @@ LocalHeads local_heads(const ModelSpec& spec, const Slicer& slicer, int64_t cp) 
   return local;
 }
 
-std::vector<std::string> shard_plan_problems(const ModelSpec& spec, const parallel::Layout& layout,
-                                             int64_t chunks_per_rank) {
-  std::vector<std::string> problems;
+std::vector<ShardPlanProblem> shard_plan_problems(const ModelSpec& spec,
+                                                  const parallel::Layout& layout,
+                                                  int64_t chunks_per_rank) {
+  std::vector<ShardPlanProblem> problems;
   check_heads(spec, layout, problems);
   check_size("intermediate_size", spec.intermediate_size, layout, problems);
   check_size("vocab_size", spec.vocab_size, layout, problems);
@@ -229,10 +235,8 @@ std::vector<double> stage_costs(const ModelSpec& spec, int64_t tokens) {
     }
   }
   for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
-    const int64_t window = spec.layers[layer].sliding_window;
-    const int64_t full = window > 0 ? std::min(window, tokens) : tokens;
-    const auto f = static_cast<double>(full);
-    const double pairs = f * (f + 1) / 2 + (t - f) * f;
+    const auto pairs =
+        static_cast<double>(attention_pairs(tokens, spec.layers[layer].sliding_window));
     constexpr double kProducts = 2;  // scores and weighted values
     costs[layer + 1] +=
         kPerElement * kProducts * pairs * static_cast<double>(spec.num_heads * spec.head_dim);

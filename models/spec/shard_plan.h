@@ -34,10 +34,18 @@ struct LocalHeads {
 // is computed; no group reaches over two of them. Throws kInternal where the heads do not divide.
 LocalHeads local_heads(const ModelSpec& spec, const parallel::Slicer& slicer, int64_t cp);
 
-// What of the model can't be divided over tp, cp and pp, one line each with its equation; empty
-// when all can. `chunks_per_rank`: of the pipeline axis.
-std::vector<std::string> shard_plan_problems(const ModelSpec& spec, const parallel::Layout& layout,
-                                             int64_t chunks_per_rank);
+// One thing of a model that a layout can't divide.
+struct ShardPlanProblem {
+  std::string size;      // of the layout, by its name in a recipe: "tensor_parallel_size"
+  std::string equation;  // "num_attention_heads 9 / tensor_parallel_size 2 leaves 1: ..."
+  bool operator==(const ShardPlanProblem&) const = default;
+};
+
+// Everything of the model that can't be divided over tp, cp and pp. `chunks_per_rank`: of the
+// pipeline axis.
+std::vector<ShardPlanProblem> shard_plan_problems(const ModelSpec& spec,
+                                                  const parallel::Layout& layout,
+                                                  int64_t chunks_per_rank);
 
 // Floating-point operations of a micro-batch of one document of `tokens`, forward and backward, of
 // every stage: what a pipeline is cut by (parallel/pipeline.h).

@@ -10,7 +10,6 @@
 #include "recipes/train/ranks.h"
 #include "recipes/train/training_model.h"
 #include "recipes/train/verbs.h"
-#include "trainer/gather.h"
 #include "trainer/invariance.h"
 #include "trainer/layout_invariance.h"
 
@@ -176,12 +175,12 @@ trainer::VariantDifference check_layout(const Subject& s, const LayoutToCheck& l
                                         parallel::Communicator& world) {
   Recipe recipe = s.recipe;
   recipe.layout = layout.layout;
+  recipe.parallel.shard_level = layout.level;
   parallel::Mesh mesh = make_training_mesh(world, recipe, s.device);
   std::optional<models::Model> one, sharded;
   parallel::together(world, [&] {
     one = load_to_train(recipe, s.inputs, s.dtype, s.device);
-    sharded = load_to_train(recipe, s.inputs, s.dtype, s.device,
-                            trainer::sharding_of(mesh, layout.level));
+    sharded = load_to_train(recipe, s.inputs, s.dtype, s.device, &mesh);
   });
   return trainer::compare_layout(
       *one, *sharded, mesh, steps,

@@ -1,7 +1,5 @@
 #include "recipes/train/prepared.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -9,6 +7,7 @@
 #include "formats/weight_files.h"
 #include "kernels/allocator.h"
 #include "parallel/comm/agree.h"
+#include "recipes/model_checks.h"
 #include "recipes/run_report.h"
 #include "recipes/train/ranks.h"
 #include "recipes/train/run_info.h"
@@ -55,10 +54,7 @@ Prepared prepare(const StartOptions& start, Recipe& recipe, Profile& profile,
   kernels::install_caching_allocator();
   parallel::together(world, [&] {
     const models::ModelSpec spec = models::read_model_spec(p.inputs.model.folder);
-    if (world.rank() == 0 && recipe.loader.max_length > spec.max_position_embeddings) {
-      spdlog::warn("max_length {} is more than the {} positions the model was made for",
-                   recipe.loader.max_length, spec.max_position_embeddings);
-    }
+    require_fit(recipe, spec);
     p.tokenizer = data::Tokenizer::load(p.inputs.tokenizer_folder);
     check_vocabulary(*p.tokenizer, spec, p.inputs);
     formats::open_weight_files(p.inputs.model.folder);

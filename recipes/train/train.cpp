@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "parallel/comm/checked.h"
+#include "recipes/pipeline_plan.h"
 #include "recipes/publish.h"
 #include "recipes/run_card.h"
 #include "recipes/run_reports.h"
@@ -87,10 +88,8 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
   std::vector<trainer::SamplePrompt> prompts;
   std::vector<int64_t> eos_token_ids;
   parallel::together(world, [&] {
-    model = profile.timed("load model", [&] {
-      return load_to_train(recipe, p.inputs, p.dtype, p.device,
-                           trainer::sharding_of(mesh, recipe.parallel.shard_level));
-    });
+    model = profile.timed(
+        "load model", [&] { return load_to_train(recipe, p.inputs, p.dtype, p.device, &mesh); });
     recipe.train.gemm_rate = trainer::measure_gemm_rate(p.dtype.type, p.device);
     recipe.train.run_info = info_of_run(recipe, p);
     prompts = sample_prompts(recipe, p.data, *p.tokenizer);
@@ -101,6 +100,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
   recipe.train.ledger = arguments.ledger;
   // A GPU's copy engines are idle meanwhile; without a spare core waiting at the end is faster.
   recipe.train.overlap_reduce = mesh.replicate.backend_name() == "nccl";
+  if (is_first && world.size() > 1) spdlog::info("layout: {}", layout_text(recipe, model->spec));
   profile.begin_run();
   RunReports reports(recipe);
   const auto tell = [&](trainer::RunMoment moment) { reports.update(moment); };

@@ -1,6 +1,8 @@
 #include "recipes/train/training_model.h"
 
 #include "core/error.h"
+#include "recipes/pipeline_plan.h"
+#include "trainer/gather.h"
 
 namespace hone::recipes {
 namespace {
@@ -32,11 +34,22 @@ void check_vocabulary(const data::Tokenizer& tokenizer, const models::ModelSpec&
               .expected = "at most vocab_size " + std::to_string(spec.vocab_size)});
 }
 
+models::Sharding training_sharding(const Recipe& recipe, const models::ModelSpec& spec,
+                                   const parallel::Mesh& mesh) {
+  models::Sharding sharding = trainer::sharding_of(mesh, recipe.parallel.shard_level);
+  if (mesh.layout.pp > 1) sharding.pipeline = pipeline_of(recipe, spec);
+  return sharding;
+}
+
 models::Model load_to_train(const Recipe& recipe, const ResolvedInputs& inputs,
                             const DtypeChoice& dtype, at::Device device,
-                            const models::Sharding& sharding) {
+                            const parallel::Mesh* mesh) {
   models::LoadOptions options = load_options(recipe, inputs, dtype, device);
-  options.sharding = sharding;
+  if (mesh != nullptr) {
+    options.sharding =
+        training_sharding(recipe, models::read_model_spec(inputs.model.folder), *mesh);
+    options.groups = {.tensor = mesh->tensor, .context = mesh->context};
+  }
   return models::load_model(inputs.model.folder, options);
 }
 

@@ -3,6 +3,7 @@
 
 #include "data/tokenizer.h"
 #include "models/load.h"
+#include "parallel/comm/mesh.h"
 #include "recipes/inputs.h"
 #include "recipes/recipe.h"
 #include "recipes/train/dtype_choice.h"
@@ -14,9 +15,14 @@ namespace hone::recipes {
 void check_vocabulary(const data::Tokenizer& tokenizer, const models::ModelSpec& spec,
                       const ResolvedInputs& inputs);
 
-// All of it trainable, or with the recipe's fresh or continued adapter. Throws as load_model.
+// What the rank has of a model that fits the recipe's layout, whose mesh this is.
+models::Sharding training_sharding(const Recipe& recipe, const models::ModelSpec& spec,
+                                   const parallel::Mesh& mesh);
+
+// All of it trainable, or with the recipe's fresh or continued adapter; with a mesh what this rank
+// has of it, else the whole. Not collective. Throws as load_model.
 models::Model load_to_train(const Recipe& recipe, const ResolvedInputs& inputs,
                             const DtypeChoice& dtype, at::Device device,
-                            const models::Sharding& sharding = {});
+                            const parallel::Mesh* mesh = nullptr);
 
 }  // namespace hone::recipes

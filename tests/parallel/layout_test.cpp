@@ -14,7 +14,6 @@ constexpr int64_t kStages = 32;
 TEST(Layout, DefaultIsOneRankAndSound) {
   EXPECT_EQ(Layout{}.num_ranks(), 1);
   EXPECT_TRUE(layout_problems({}, 1, kStages).empty());
-  EXPECT_TRUE(untrainable_axes({}).empty());
 }
 
 TEST(Layout, ProductMustBeTheNumberOfRanks) {
@@ -61,14 +60,6 @@ TEST(Layout, RankAndPositionAreInversesAndTensorIsFastest) {
   EXPECT_EQ(rank_position(layout, 1), (RankPosition{.tensor = 1}));
   EXPECT_EQ(rank_position(layout, 95).pipeline, 1);
   EXPECT_THROW(rank_position(layout, 96), core::Error);
-}
-
-TEST(Layout, OnlyContextTensorAndPipelineAxesAreNamedAsUntrainable) {
-  EXPECT_TRUE(untrainable_axes({.dp_replicate = 2, .dp_shard = 4}).empty());
-  EXPECT_EQ(untrainable_axes({.dp_replicate = 2, .cp = 2, .tp = 3, .pp = 4}),
-            (std::vector<std::string>{"cp: got 2, this build trains with 1",
-                                      "tp: got 3, this build trains with 1",
-                                      "pp: got 4, this build trains with 1"}));
 }
 
 TEST(Layout, ReplicasAreTheRanksTheOtherSizesLeaveOver) {

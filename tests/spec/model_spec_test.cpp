@@ -294,5 +294,16 @@ TEST(ModelSpec, ReadsTheConfigOfAFolderAndNamesItInErrors) {
   expect_failure([] { parse("[1]"); }, core::ErrorKind::kBadInput, {"config.json", "object"});
 }
 
+TEST(AttentionPairs, AreThoseACausalMaskLeaves) {
+  for (const int64_t window : {0, 1, 3, 7, 20}) {
+    for (int64_t length = 0; length < 12; ++length) {
+      int64_t pairs = 0;
+      for (int64_t q = 0; q < length; ++q)
+        for (int64_t k = 0; k <= q; ++k) pairs += window == 0 || q - k < window;
+      EXPECT_EQ(attention_pairs(length, window), pairs) << length << " " << window;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hone::models

@@ -64,17 +64,6 @@ TEST(Flops, LayersBelowTheLowestTrainedOneHaveNoBackward) {
   EXPECT_EQ(counts.attention[0].flops_per_pair, (4.0 + 12.0) * per_layer);
 }
 
-TEST(Flops, PairsAreThoseACausalMaskLeaves) {
-  for (const int64_t window : {0, 1, 3, 7, 20}) {
-    for (int64_t length = 0; length < 12; ++length) {
-      int64_t pairs = 0;
-      for (int64_t q = 0; q < length; ++q)
-        for (int64_t k = 0; k <= q; ++k) pairs += window == 0 || q - k < window;
-      EXPECT_EQ(attention_pairs(length, window), pairs) << length << " " << window;
-    }
-  }
-}
-
 TEST(Throughput, ShareIsWorkOverTimeOverTheMeasuredRate) {
   const models::Model model = tiny_model(false);
   const FlopCounts counts = count_flops(model);
