@@ -1,5 +1,6 @@
 #include "recipes/check.h"
 
+#include "core/error.h"
 #include "core/text.h"
 #include "recipes/overrides.h"
 #include "recipes/schema.h"
