@@ -102,26 +102,50 @@ TEST(Shards, RankReadsTheBytesItKeepsAndNoOther) {
   }
 }
 
+// Every rank's of a layout.
+struct Cut {
+  int64_t count = 1, num_replicas = 1, tensor = 1, pipeline = 1;
+};
+
+std::vector<Sharding> shardings_of(const Cut& cut) {
+  std::vector<Sharding> all;
+  for (int64_t rank = 0; rank < cut.count * cut.num_replicas * cut.tensor * cut.pipeline; ++rank) {
+    int64_t rest = rank;
+    const auto next = [&rest](int64_t size) {
+      const int64_t place = rest % size;
+      rest /= size;
+      return place;
+    };
+    Sharding sharding{.index = next(cut.count),
+                      .count = cut.count,
+                      .level = 3,
+                      .replica = next(cut.num_replicas),
+                      .num_replicas = cut.num_replicas,
+                      .slicer = {.index = next(cut.tensor), .count = cut.tensor}};
+    if (cut.pipeline > 1)
+      sharding.pipeline = parallel::make_pipeline({1, 1, 1, 1}, cut.pipeline, 1);
+    sharding.pipeline_rank = next(cut.pipeline);
+    all.push_back(sharding);
+  }
+  return all;
+}
+
 // What all ranks would write, put together; every element by exactly one.
-Tensors written_by_all(bool lora, int64_t count, int64_t num_replicas) {
+Tensors written_by_all(bool lora, const Cut& cut) {
   Tensors together;
   std::map<std::string, int64_t> num_written;
-  for (int64_t index = 0; index < count; ++index) {
-    for (int64_t replica = 0; replica < num_replicas; ++replica) {
-      const Model model =
-          load_model(golden_model("llama_gqa_bias"), options_of(lora, at::kFloat,
-                                                                {.index = index,
-                                                                 .count = count,
-                                                                 .level = 3,
-                                                                 .replica = replica,
-                                                                 .num_replicas = num_replicas}));
-      for (const NamedTensor& named : tensors_to_save(model, "")) {
-        const at::Tensor part = named.get();
-        EXPECT_EQ(part.numel(), named.range.size()) << named.name;
-        at::Tensor& whole = together[named.name];
-        if (!whole.defined()) whole = at::zeros(named.shape, part.scalar_type());
-        whole.view({-1}).narrow(0, named.range.begin, named.range.size()).copy_(part);
-        num_written[named.name] += named.range.size();
+  for (const Sharding& sharding : shardings_of(cut)) {
+    const Model model =
+        load_model(golden_model("llama_gqa_bias"), options_of(lora, at::kFloat, sharding));
+    for (const NamedTensor& named : tensors_to_save(model, "")) {
+      const at::Tensor part = named.get();
+      at::Tensor& whole = together[named.name];
+      if (!whole.defined()) whole = at::zeros(named.shape, part.scalar_type());
+      for (const parallel::SliceRun& run : named.runs) {
+        whole.view({-1})
+            .narrow(0, run.whole_begin, run.count)
+            .copy_(part.narrow(0, run.slice_begin, run.count));
+        num_written[named.name] += run.count;
       }
     }
   }
@@ -129,13 +153,24 @@ Tensors written_by_all(bool lora, int64_t count, int64_t num_replicas) {
   return together;
 }
 
+// Three ranks of the tensor axis have a key/value head and a half each.
 TEST(Shards, WhatTheRanksWriteTogetherIsTheWholeModelOnce) {
   for (const bool lora : {false, true}) {
     const Tensors whole =
         saved_tensors(load_model(golden_model("llama_gqa_bias"), options_of(lora, at::kFloat, {})));
-    for (const auto& [count, replicas] :
-         std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {2, 1}, {3, 1}, {1, 4}, {2, 2}, {4, 3}}) {
-      const Tensors parts = written_by_all(lora, count, replicas);
+    for (const Cut& cut : std::vector<Cut>{{1, 1},
+                                           {2, 1},
+                                           {3, 1},
+                                           {1, 4},
+                                           {2, 2},
+                                           {4, 3},
+                                           {1, 1, 2},
+                                           {1, 1, 3},
+                                           {2, 1, 6},
+                                           {1, 1, 1, 2},
+                                           {3, 1, 3, 2},
+                                           {2, 2, 2, 2}}) {
+      const Tensors parts = written_by_all(lora, cut);
       ASSERT_EQ(parts.size(), whole.size());
       for (const auto& [name, tensor] : whole)
         EXPECT_TRUE(at::equal(parts.at(name), tensor)) << name;
