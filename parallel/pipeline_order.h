@@ -19,7 +19,8 @@ struct PipelineEvent {
 // Every chunk of the rank forward and backward once a round. With one chunk a rank 1F1B
 // (arXiv:2104.04473): at most num_ranks - rank micro-batches are in flight. With several the
 // interleaved schedule of the same paper: micro-batches go through the chunks in groups of
-// num_ranks; those that the last group lacks are left out of the order of a whole one.
+// num_ranks, or more (less than twice as many) where that does not divide their number: fewer
+// would cost time, more only the memory of what is in flight.
 std::vector<PipelineEvent> pipeline_order(const Pipeline& pipeline, int64_t rank,
                                           int64_t num_rounds);
 

@@ -55,9 +55,12 @@ TEST(PipelineOrder, SeveralChunksARankTakeTurnsInGroupsOfMicroBatches) {
             "F1.0 F1.1 F3.0 B3.0 F3.1 B3.1 F1.2 B1.0 F1.3 B1.1 F3.2 B3.2 F3.3 B3.3 B1.2 B1.3");
 }
 
-TEST(PipelineOrder, TheLastGroupMayBeSmaller) {
+TEST(PipelineOrder, ARemainderIsSpreadOverTheGroups) {
   EXPECT_EQ(text_of(even_pipeline(2, 2), 1, 3),
-            "F1.0 F1.1 F3.0 B3.0 F3.1 B3.1 F1.2 B1.0 B1.1 F3.2 B3.2 B1.2");
+            "F1.0 F1.1 F1.2 F3.0 B3.0 F3.1 B3.1 F3.2 B3.2 B1.0 B1.1 B1.2");
+  EXPECT_EQ(text_of(even_pipeline(2, 2), 1, 5),
+            "F1.0 F1.1 F1.2 F3.0 B3.0 F3.1 B3.1 F3.2 B3.2 F1.3 B1.0 F1.4 B1.1 F3.3 B1.2 "
+            "F3.4 B3.3 B3.4 B1.3 B1.4");
 }
 
 TEST(PipelineOrder, WithoutBackwardsTheForwardsKeepTheirOrder) {

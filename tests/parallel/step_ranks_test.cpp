@@ -351,12 +351,12 @@ TEST(StepRanks, SeveralChunksARankMakeTheBubbleSmallerByAsMuch) {
       std::vector<double> costs(static_cast<size_t>(pipeline.num_stages), 1.0);
       costs.front() = costs.back() = 0;
       const auto stages = full_model(static_cast<int>(pipeline.num_stages) - 2);
-      for (int64_t groups = 1; groups <= 3; ++groups) {
-        const auto busy = static_cast<double>(groups * num_ranks * chunks);
+      for (int64_t count = num_ranks; count <= 13; ++count) {
+        const auto busy = static_cast<double>(count * chunks);
         const auto idle = static_cast<double>(num_ranks - 1);
-        EXPECT_NEAR(bubble_share(stages, costs, pipeline, groups * num_ranks, false),
-                    idle / (busy + idle), 1e-12)
-            << num_ranks << " ranks, " << chunks << " chunks, " << groups << " groups";
+        EXPECT_NEAR(bubble_share(stages, costs, pipeline, count, false), idle / (busy + idle),
+                    1e-12)
+            << num_ranks << " ranks, " << chunks << " chunks, " << count << " micro-batches";
       }
     }
   }
