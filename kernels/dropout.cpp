@@ -1,5 +1,6 @@
 #include "kernels/dropout.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/rng.h"
@@ -13,10 +14,24 @@ constexpr int64_t kElementPiece = 16384;
 
 void apply_mask(const at::Tensor& src, const at::Tensor& dst, const Lora& lora, bool accumulate) {
   const DropoutKey key = dropout_key(lora);
-  for_element_type(src, [&]<typename T>(T*) {
-    for_pieces(src.numel(), kElementPiece, [&](int64_t begin, int64_t end) {
-      typed<T>(cpu_kernels())
-          .dropout(key, data<T>(src) + begin, data<T>(dst) + begin, begin, end - begin, accumulate);
+  const int64_t width = src.size(1);
+  const int64_t columns = lora.dropout_columns > 0 ? lora.dropout_columns : width;
+  const int64_t first = lora.dropout_first_row * columns + lora.dropout_first_column;
+  // Elements follow each other in the mask as they do in memory: all of them, or those of a row.
+  const auto run = [&]<typename T>(T*, int64_t begin, int64_t end, int64_t number) {
+    typed<T>(cpu_kernels())
+        .dropout(key, data<T>(src) + begin, data<T>(dst) + begin, number, end - begin, accumulate);
+  };
+  for_element_type(src, [&]<typename T>(T* type) {
+    if (width == columns) {
+      for_pieces(src.numel(), kElementPiece,
+                 [&](int64_t begin, int64_t end) { run(type, begin, end, first + begin); });
+      return;
+    }
+    const int64_t piece = std::max<int64_t>(1, kElementPiece / std::max<int64_t>(1, width));
+    for_pieces(src.size(0), piece, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        run(type, row * width, (row + 1) * width, first + row * columns);
     });
   });
 }

@@ -9,6 +9,8 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace hone::kernels {
@@ -32,6 +34,10 @@ struct Lora {
   double dropout = 0.0;                         // of its input; 0 outside training
   uint64_t dropout_seed = 0, dropout_step = 0;  // counter-based mask: (seed, stream, step, element)
   uint32_t dropout_stream = 0;
+  // Where x is a part of the whole input: its first row and column there, and how many columns that
+  // has (0: x has them all). Element (i, j) of x is number (first_row + i) * columns + first_column
+  // + j of the mask.
+  int64_t dropout_first_row = 0, dropout_first_column = 0, dropout_columns = 0;
 };
 
 // y_TO = x_TD w_OD^T + b_O + sum of LoRA terms. Weight gradients are added straight into `grad`.
@@ -73,10 +79,26 @@ struct HeadLoss {
   at::Tensor grad_x_TD;        // d(loss_sum * loss_scale) / dx; undefined when want_grad is false
 };
 
+// A vocabulary over several ranks: w_VD holds rows [begin, begin + V) of `whole`; V may be 0 and
+// differ between ranks.
+struct VocabShard {
+  int64_t begin = 0, whole = 0;
+  int64_t num_ranks = 1;
+  // [rows, 2] float64 of this rank -> [ranks, rows, 2] of all, in order of rank, on the same
+  // device. Collective.
+  std::function<at::Tensor(const at::Tensor& mine)> all_gather;
+};
+
 // Head projection and cross-entropy in row chunks, gradients computed in the forward, logits never
 // whole; rows whose label is -100 are skipped. loss_scale is 1 / (trained tokens of the step).
-// Weight gradient goes to w_VD.grad.
+// Weight gradient goes to w_VD.grad. Throws kBadInput for a label outside the vocabulary.
+//
+// With a shard: collective over its ranks, which have the same x, labels and scale; adapters' B
+// holds the rows of the shard. Every rank gets the losses of the whole vocabulary, the same bits;
+// its grad_x_TD and gradients of adapters' A are terms of sums over the ranks. Per row and rank two
+// numbers are exchanged, never logits: one all_gather a chunk, none without a trained row.
 HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor& labels_T,
-                   double loss_scale, bool want_grad, const std::vector<Lora>& loras = {});
+                   double loss_scale, bool want_grad, const std::vector<Lora>& loras = {},
+                   const VocabShard* shard = nullptr);
 
 }  // namespace hone::kernels

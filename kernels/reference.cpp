@@ -116,8 +116,44 @@ at::Tensor embedding(const at::Tensor& ids_T, const Weight& w_VD) {
   return leaf(w_VD).index_select(0, ids_T);
 }
 
+namespace {
+
+HeadLoss head_loss_of_shard(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor& labels_T,
+                            double loss_scale, bool want_grad, const std::vector<Lora>& loras,
+                            const VocabShard& shard) {
+  const at::AutoGradMode mode(want_grad);
+  at::Tensor x = x_TD.detach();
+  if (want_grad) x.set_requires_grad(true);
+  const at::Tensor rows = labels_T.ne(-100).nonzero().view(-1);
+  const at::Tensor label = labels_T.index_select(0, rows) - shard.begin;
+  const at::Tensor logits = reference::linear(x, w_VD, {}, loras).index_select(0, rows);
+  const at::Tensor exact = logits.detach().to(at::kDouble);
+  const at::Tensor place = at::arange(exact.size(1), label.options()).unsqueeze(0);
+  const at::Tensor one_hot = place.eq(label.unsqueeze(1));
+  const at::Tensor label_logit = exact.masked_fill(one_hot.logical_not(), 0).sum(1);
+  const at::Tensor mine = at::stack({exact.logsumexp(1), label_logit}, 1).contiguous();
+  const at::Tensor all = rows.numel() > 0 ? shard.all_gather(mine) : mine.unsqueeze(0);
+  const at::Tensor log_sum = all.select(2, 0).logsumexp(0);
+  const at::Tensor losses =
+      (log_sum - all.select(2, 1).sum(0)).to(at::kCPU, at::kDouble).contiguous();
+  const double* values = losses.const_data_ptr<double>();
+  HeadLoss result{losses.sum().item<double>(), {values, values + losses.numel()}, {}};
+  if (want_grad) {
+    const at::Tensor softmax = (exact - log_sum.unsqueeze(1)).exp();
+    logits.backward(((softmax - one_hot.to(at::kDouble)) * loss_scale).to(logits.scalar_type()));
+    result.grad_x_TD = x.grad();
+  }
+  return result;
+}
+
+}  // namespace
+
 HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor& labels_T,
-                   double loss_scale, bool want_grad, const std::vector<Lora>& loras) {
+                   double loss_scale, bool want_grad, const std::vector<Lora>& loras,
+                   const VocabShard* shard) {
+  if (shard != nullptr) {
+    return head_loss_of_shard(x_TD, w_VD, labels_T, loss_scale, want_grad, loras, *shard);
+  }
   const at::AutoGradMode mode(want_grad);
   at::Tensor x = x_TD.detach();
   if (want_grad) x.set_requires_grad(true);

@@ -18,6 +18,7 @@ at::Tensor attention(const at::Tensor& qkv_TC, const at::Tensor& cos_TN2, const 
                      const Weight& q_norm_N, const Weight& k_norm_N, double norm_eps);
 at::Tensor embedding(const at::Tensor& ids_T, const Weight& w_VD);
 HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor& labels_T,
-                   double loss_scale, bool want_grad, const std::vector<Lora>& loras);
+                   double loss_scale, bool want_grad, const std::vector<Lora>& loras,
+                   const VocabShard* shard = nullptr);
 
 }  // namespace hone::kernels::reference

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "models/decoder.h"
+#include "models/stage_walk.h"
 
 namespace hone::models {
 
@@ -39,8 +40,8 @@ struct Heads {
   at::Tensor q_THN, k_TKN, v_TKN;  // q and k normed and rotated
 };
 
-Heads split_heads(const ModelSpec& spec, const BlockWeights& block, const at::Tensor& qkv_TC,
-                  const Batch& batch) {
+Heads take_heads(const ModelSpec& spec, const HeadSplit& split, const BlockWeights& block,
+                 const at::Tensor& qkv_TC, const Batch& batch) {
   const int64_t tokens = qkv_TC.size(0), dim = spec.head_dim;
   const auto take = [&](int64_t begin, int64_t heads) {
     return qkv_TC.narrow(1, begin * dim, heads * dim).reshape({tokens, heads, dim});
@@ -49,9 +50,9 @@ Heads split_heads(const ModelSpec& spec, const BlockWeights& block, const at::Te
     if (!weight.defined()) return x;
     return kernels::rms_norm(x.reshape({-1, dim}), weight, spec.rms_norm_eps).view(x.sizes());
   };
-  const at::Tensor q = norm(take(0, spec.num_heads), block.q_norm);
-  const at::Tensor k = norm(take(spec.num_heads, spec.num_kv_heads), block.k_norm);
-  const at::Tensor v = take(spec.num_heads + spec.num_kv_heads, spec.num_kv_heads);
+  const at::Tensor q = norm(take(0, split.num_heads), block.q_norm);
+  const at::Tensor k = norm(take(split.num_heads, split.num_kv_heads), block.k_norm);
+  const at::Tensor v = take(split.num_heads + split.num_kv_heads, split.num_kv_heads);
   return {rotate(q, batch), rotate(k, batch), v};
 }
 
@@ -82,19 +83,19 @@ void append(LayerCache& cache, const Heads& heads, bool first) {
 // Attention of the newest T tokens over everything the cache holds. C cached positions, G query
 // heads a key/value head.
 at::Tensor attend_cached(const ModelSpec& spec, const LayerCache& cache, const at::Tensor& q_THN) {
-  const int64_t tokens = q_THN.size(0), dim = spec.head_dim;
-  const int64_t groups = spec.num_heads / spec.num_kv_heads;
+  const int64_t tokens = q_THN.size(0), num_heads = q_THN.size(1), dim = spec.head_dim;
+  const int64_t num_kv_heads = cache.keys_KCN.size(0), groups = num_heads / num_kv_heads;
   int64_t held = cache.held;
   if (cache.window > 0) held = std::min(held, cache.window - 1 + tokens);
   const int64_t from = cache.begin + cache.held - held;
   const at::Tensor keys_KCN = cache.keys_KCN.narrow(1, from, held);
   const at::Tensor values_KCN = cache.values_KCN.narrow(1, from, held);
   // [T, H, N] -> [K, G * T, N]: the queries of one key/value head side by side.
-  const at::Tensor q_KGTN = q_THN.view({tokens, spec.num_kv_heads, groups, dim})
+  const at::Tensor q_KGTN = q_THN.view({tokens, num_kv_heads, groups, dim})
                                 .permute({1, 2, 0, 3})
-                                .reshape({spec.num_kv_heads, groups * tokens, dim});
+                                .reshape({num_kv_heads, groups * tokens, dim});
   at::Tensor scores = at::matmul(q_KGTN, keys_KCN.transpose(1, 2)).to(at::kFloat);
-  scores = scores.mul_(spec.attention_scale).view({spec.num_kv_heads, groups, tokens, held});
+  scores = scores.mul_(spec.attention_scale).view({num_kv_heads, groups, tokens, held});
   if (tokens > 1) {
     const auto options = at::TensorOptions().dtype(at::kLong).device(q_THN.device());
     const at::Tensor key_C = at::arange(held, options).unsqueeze(0);
@@ -104,41 +105,47 @@ at::Tensor attend_cached(const ModelSpec& spec, const LayerCache& cache, const a
     scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
   }
   const at::Tensor weights = at::softmax(scores, -1).to(q_THN.scalar_type());
-  return at::matmul(weights.view({spec.num_kv_heads, groups * tokens, held}), values_KCN)
-      .view({spec.num_kv_heads, groups, tokens, dim})
+  return at::matmul(weights.view({num_kv_heads, groups * tokens, held}), values_KCN)
+      .view({num_kv_heads, groups, tokens, dim})
       .permute({2, 0, 1, 3})
-      .reshape({tokens, spec.num_heads * dim});
+      .reshape({tokens, num_heads * dim});
 }
 
 Batch decode_batch(const Model& model, std::span<const int32_t> ids, int64_t first_position) {
   std::vector<int32_t> positions(ids.size());
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(first_position));
   const std::vector<int32_t> cu_doc_lens = {0, static_cast<int32_t>(ids.size())};
-  return make_batch(model, ids, positions, {}, cu_doc_lens);
+  return make_batch(model, ids, positions, {}, cu_doc_lens, false);
 }
 
-// Feeds one piece and returns the last stage's input of its last token [1, D].
+// Feeds one piece and returns logits [1, V] of its last token, on every rank.
 at::Tensor feed(const Model& model, std::span<const int32_t> ids, KvCache& cache) {
   const DecoderWeights& weights = *model.weights;
   const ModelSpec& spec = weights.spec;
   const Batch batch = decode_batch(model, ids, cache.length);
   const bool first = cache.length == 0;
-  at::Tensor x_TD = embed_forward(weights, batch.input_ids_T);
-  for (size_t i = 0; i < weights.blocks.size(); ++i) {
-    const BlockWeights& block = weights.blocks[i];
-    LayerCache& layer = cache.layers[i];
-    const auto attend = [&](const at::Tensor& qkv_TC) {
-      const Heads heads = split_heads(spec, block, qkv_TC, batch);
+  const HeadSplit& split = weights.share.alone;
+  const auto run = [&](size_t stage, const at::Tensor& x_TD) {
+    if (stage == 0) return embed_forward(weights, batch);
+    const BlockWeights& block = weights.blocks[stage - 1];
+    LayerCache& layer = cache.layers[stage - 1];
+    const auto attend = [&](const at::Tensor& projected_TC) {
+      const at::Tensor qkv_TC =
+          exchange_to_heads(projected_TC, split, batch.token_parts, weights.share.groups.context);
+      const Heads heads = take_heads(spec, split, block, qkv_TC, batch);
       append(layer, heads, first);
       if (!first) return attend_cached(spec, layer, heads.q_THN);
       return kernels::attention(qkv_TC, batch.cos_TN2, batch.sin_TN2, batch.cu_doc_lens,
-                                attention_shape(spec, block), block.q_norm, block.k_norm,
+                                attention_shape(spec, split, block), block.q_norm, block.k_norm,
                                 spec.rms_norm_eps);
     };
-    x_TD = block_forward(weights, block, x_TD, {}, attend);
-  }
+    return block_forward(weights, block, x_TD, batch, {}, attend);
+  };
+  const at::Tensor x_TD = walk_stages(model, batch, run);
   cache.length += static_cast<int64_t>(ids.size());
-  return x_TD.narrow(0, x_TD.size(0) - 1, 1);
+  const at::Tensor last = at::full({1}, static_cast<int64_t>(ids.size()) - 1,
+                                   at::TensorOptions().dtype(at::kLong).device(model.device));
+  return logits_everywhere(model, batch, x_TD, last);
 }
 
 }  // namespace
@@ -147,15 +154,21 @@ std::shared_ptr<KvCache> make_kv_cache(const Model& model, int64_t max_length) {
   const ModelSpec& spec = model.spec;
   auto cache = std::make_shared<KvCache>();
   cache->max_length = max_length;
-  for (const BlockWeights& block : model.weights->blocks) {
+  const int64_t num_kv_heads = model.weights->share.alone.num_kv_heads;
+  for (size_t i = 0; i < model.weights->blocks.size(); ++i) {
     LayerCache layer;
+    if (!model.sharding.computes(static_cast<int64_t>(i) + 1)) {
+      cache->layers.push_back(std::move(layer));
+      continue;
+    }
+    const BlockWeights& block = model.weights->blocks[i];
     layer.window = block.sliding_window;
     // Room for two windows and a piece: keys move to the front once a window, not once a token.
     const int64_t capacity =
         layer.window > 0 ? std::min(max_length, 2 * layer.window + kChunk) : max_length;
     const auto options = at::TensorOptions().dtype(model.compute_dtype).device(model.device);
-    layer.keys_KCN = at::empty({spec.num_kv_heads, capacity, spec.head_dim}, options);
-    layer.values_KCN = at::empty({spec.num_kv_heads, capacity, spec.head_dim}, options);
+    layer.keys_KCN = at::empty({num_kv_heads, capacity, spec.head_dim}, options);
+    layer.values_KCN = at::empty({num_kv_heads, capacity, spec.head_dim}, options);
     cache->layers.push_back(std::move(layer));
   }
   return cache;
@@ -170,7 +183,7 @@ at::Tensor decode_step(const Model& model, std::span<const int32_t> ids, KvCache
                 .got = std::to_string(total) + " tokens",
                 .expected = "1 to " + std::to_string(cache.max_length)});
   }
-  at::Tensor last;
+  at::Tensor last;  // logits of the newest token
   size_t begin = 0;
   if (cache.length == 0) {
     last = feed(model, ids, cache);
@@ -180,7 +193,7 @@ at::Tensor decode_step(const Model& model, std::span<const int32_t> ids, KvCache
     const size_t count = std::min<size_t>(kChunk, ids.size() - begin);
     last = feed(model, ids.subspan(begin, count), cache);
   }
-  return model.logits(last, {}).view({-1});
+  return last.view({-1});
 }
 
 }  // namespace hone::models

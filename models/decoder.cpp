@@ -158,15 +158,13 @@ at::Tensor apply_linear(const FusedLinear& linear, const at::Tensor& x_TD, const
 at::Tensor column_parallel(const DecoderWeights& weights, const FusedLinear& linear,
                            const at::Tensor& x_TD, const Batch& batch,
                            const ForwardContext& context) {
-  return apply_linear(linear,
-                      all_gather_rows(x_TD, batch.row_parts, weights.share.groups.tensor), batch,
-                      context);
+  return apply_linear(linear, all_gather_rows(x_TD, batch.row_parts, weights.share.groups.tensor),
+                      batch, context);
 }
 
 // Split by inputs: outputs of the ranks are terms of a sum, of which a rank gets its rows.
 at::Tensor row_parallel(const DecoderWeights& weights, const FusedLinear& linear,
-                        const at::Tensor& x_TD, const Batch& batch,
-                        const ForwardContext& context) {
+                        const at::Tensor& x_TD, const Batch& batch, const ForwardContext& context) {
   return reduce_scatter_rows(apply_linear(linear, x_TD, batch, context), batch.row_parts,
                              weights.share.groups.tensor);
 }
@@ -183,8 +181,8 @@ at::Tensor embed_own(const DecoderWeights& weights, const at::Tensor& ids_T) {
 // Of the whole micro-batch, those before this rank's.
 int64_t first_trained(const Batch& batch, const Group& context) {
   if (context == nullptr || batch.trained_parts.size() <= 1) return 0;
-  return std::accumulate(batch.trained_parts.begin(),
-                         batch.trained_parts.begin() + context->rank(), int64_t{0});
+  return std::accumulate(batch.trained_parts.begin(), batch.trained_parts.begin() + context->rank(),
+                         int64_t{0});
 }
 
 // Of all tokens that are trained, each counted on the rank of the context axis that has it.
@@ -295,8 +293,7 @@ at::Tensor block_forward(const DecoderWeights& weights, const BlockWeights& bloc
                          const std::function<at::Tensor(const at::Tensor& qkv_TC)>& attend) {
   const double eps = weights.spec.rms_norm_eps;
   const at::Tensor normed_TD = kernels::rms_norm(x_TD, block.input_norm, eps);
-  const at::Tensor mixed =
-      attend(column_parallel(weights, block.qkv, normed_TD, batch, context));
+  const at::Tensor mixed = attend(column_parallel(weights, block.qkv, normed_TD, batch, context));
   const at::Tensor attention_TD = row_parallel(weights, block.o_proj, mixed, batch, context);
   const auto [residual_TD, mlp_input_TD] =
       kernels::add_rms_norm(attention_TD, x_TD, block.post_attention_norm, eps);

@@ -42,8 +42,7 @@ at::Tensor exchanged(const at::Tensor& send_RTC, const ExchangeState& state) {
   if (state.group == nullptr) return send_RTC;
   at::Tensor received = at::empty_like(send_RTC);
   state.group->all_to_all(send_RTC.const_data_ptr(), received.mutable_data_ptr(),
-                          send_RTC.numel() / state.num_ranks(),
-                          comm_dtype(send_RTC.scalar_type()));
+                          send_RTC.numel() / state.num_ranks(), comm_dtype(send_RTC.scalar_type()));
   return received;
 }
 
@@ -57,18 +56,17 @@ at::Tensor to_heads(const at::Tensor& x_TC, const ExchangeState& state) {
   const at::Tensor send = buffer_for(x_TC, state, columns);
   for (int64_t rank = 0; rank < state.num_ranks(); ++rank) {
     const at::Tensor rows = send.select(0, rank).narrow(0, 0, x_TC.size(0));
-    for_slot_runs(state.slots[static_cast<size_t>(rank)],
-                  [&](int64_t slot, int64_t place, int64_t count) {
-                    rows.narrow(1, place * dim, count * dim)
-                        .copy_(x_TC.narrow(1, slot * dim, count * dim));
-                  });
+    for_slot_runs(
+        state.slots[static_cast<size_t>(rank)], [&](int64_t slot, int64_t place, int64_t count) {
+          rows.narrow(1, place * dim, count * dim).copy_(x_TC.narrow(1, slot * dim, count * dim));
+        });
   }
   const at::Tensor received = exchanged(send, state);
   if (state.num_ranks() == 1) return received.select(0, 0);
   std::vector<at::Tensor> parts;
   for (int64_t rank = 0; rank < state.num_ranks(); ++rank) {
-    parts.push_back(received.select(0, rank).narrow(
-        0, 0, state.token_parts[static_cast<size_t>(rank)]));
+    parts.push_back(
+        received.select(0, rank).narrow(0, 0, state.token_parts[static_cast<size_t>(rank)]));
   }
   return at::cat(parts);
 }
@@ -87,11 +85,10 @@ at::Tensor to_tokens(const at::Tensor& y_TC, const ExchangeState& state) {
   at::Tensor sum = at::zeros({state.own_tokens(), state.num_slots * dim}, y_TC.options());
   for (int64_t rank = 0; rank < state.num_ranks(); ++rank) {
     const at::Tensor rows = received.select(0, rank).narrow(0, 0, state.own_tokens());
-    for_slot_runs(state.slots[static_cast<size_t>(rank)],
-                  [&](int64_t slot, int64_t place, int64_t count) {
-                    sum.narrow(1, slot * dim, count * dim)
-                        .add_(rows.narrow(1, place * dim, count * dim));
-                  });
+    for_slot_runs(
+        state.slots[static_cast<size_t>(rank)], [&](int64_t slot, int64_t place, int64_t count) {
+          sum.narrow(1, slot * dim, count * dim).add_(rows.narrow(1, place * dim, count * dim));
+        });
   }
   return sum;
 }
@@ -132,8 +129,7 @@ HeadSplit split_heads(const LocalHeads& heads, int64_t num_ranks) {
     }
     split.slots.push_back(std::move(slots));
   }
-  std::vector<int64_t> in_place(
-      static_cast<size_t>(heads.num_heads + 2 * heads.num_kv_heads));
+  std::vector<int64_t> in_place(static_cast<size_t>(heads.num_heads + 2 * heads.num_kv_heads));
   std::iota(in_place.begin(), in_place.end(), int64_t{0});
   split.is_identity = num_ranks == 1 && split.slots.front() == in_place;
   return split;

@@ -1,6 +1,6 @@
-// Attention over the ranks of the context axis: each has some tokens of all heads and exchanges them
-// for all tokens of some heads (all-to-all, arXiv:2309.14509), so documents, windows and the causal
-// order need nothing of their own, and every rank has the same work.
+// Attention over the ranks of the context axis: each has some tokens of all heads and exchanges
+// them for all tokens of some heads (all-to-all, arXiv:2309.14509), so documents, windows and the
+// causal order need nothing of their own, and every rank has the same work.
 //
 // Shape legend: T tokens, S head slots of a fused q|k|v (query heads, then key heads, then value
 // heads), N head dim.

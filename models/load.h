@@ -32,7 +32,7 @@ Model load_model(const std::filesystem::path& folder, const LoadOptions& options
 struct NamedTensor {
   std::string name;
   std::vector<int64_t> shape;
-  std::string dtype;                // safetensors name: "F32", "BF16", "F16"
+  std::string dtype;  // safetensors name: "F32", "BF16", "F16"
   // What this rank writes: runs of what `get` returns (slice_begin) and of the tensor in the file
   // (whole_begin). All of it on one rank.
   std::vector<parallel::SliceRun> runs;

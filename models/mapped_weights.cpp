@@ -87,7 +87,7 @@ MappedWeights map_frozen_weights(std::span<const PlannedParameter> plan, const F
   Mapper mapper(files, family, compute_dtype, owner);
   for (const PlannedParameter& planned : plan) {
     if (planned.trainable || planned.source != ParameterSource::kBaseFile) continue;
-    if (!planned.is_held || !parallel::is_whole(planned.shape, planned.slice)) continue;
+    if (!planned.is_held || planned.held_shape() != planned.shape) continue;
     if (at::Tensor value = mapper.map(planned); value.defined()) weights[planned.key] = value;
   }
   return weights;

@@ -69,7 +69,7 @@ std::function<at::Tensor(const at::Tensor&, const Batch&, const ForwardContext&)
 Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute_dtype,
                   at::Device device, const Sharding& sharding, const ComputeGroups& groups,
                   StageBuffers buffers) {
-  const bool is_tied = std::ranges::none_of(model_parameters(buffers), is_head);
+  const bool has_tied_head = buffers.has_tied_head;
   const auto weights = std::make_shared<const DecoderWeights>(
       gather_weights(spec, adapter, buffers, sharding, groups));
   Model model{.spec = std::move(spec),
@@ -93,7 +93,7 @@ Model build_model(ModelSpec spec, AdapterOptions adapter, at::ScalarType compute
   model.logits = [weights](const at::Tensor& x_TD, const at::Tensor& rows) {
     return head_logits(*weights, rows.defined() ? x_TD.index_select(0, rows) : x_TD);
   };
-  if (is_tied) model.stages.back().shares_with = 0;
+  if (has_tied_head) model.stages.back().shares_with = 0;
   // A lookup's gradient needs the ids alone.
   model.stages.front().backward_reads_parameters = weights->embedding_lora.has_value();
   refresh_compute_weights(model);
@@ -126,8 +126,7 @@ Batch make_batch(const Model& model, std::span<const int32_t> input_ids,
   const auto rank_of = [](const Group& group) { return group == nullptr ? 0 : group->rank(); };
   const auto size_of = [](const Group& group) { return group == nullptr ? 1 : group->size(); };
   Batch batch;
-  batch.token_parts =
-      equal_parts(static_cast<int64_t>(input_ids.size()), size_of(context));
+  batch.token_parts = equal_parts(static_cast<int64_t>(input_ids.size()), size_of(context));
   const auto own = static_cast<size_t>(rank_of(context));
   for (size_t i = 0; i < own; ++i) batch.first_token += batch.token_parts[i];
   batch.row_parts = equal_parts(batch.token_parts[own], size_of(groups.tensor));

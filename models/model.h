@@ -26,13 +26,13 @@ namespace hone::models {
 struct Batch {
   at::Tensor input_ids_T;  // int64, of this rank's part of the context axis
   at::Tensor labels_T;     // likewise; -100 = not trained; undefined when only logits are wanted
-  at::Tensor cos_TN2, sin_TN2;       // of all tokens
-  std::vector<int32_t> cu_doc_lens;  // likewise
-  std::vector<int64_t> token_parts;  // tokens of each rank of the context axis
-  std::vector<int64_t> row_parts;    // of this rank's, those of each rank of the tensor axis
+  at::Tensor cos_TN2, sin_TN2;         // of all tokens
+  std::vector<int32_t> cu_doc_lens;    // likewise
+  std::vector<int64_t> token_parts;    // tokens of each rank of the context axis
+  std::vector<int64_t> row_parts;      // of this rank's, those of each rank of the tensor axis
   std::vector<int64_t> trained_parts;  // trained tokens of each rank of the context axis
   int64_t first_token = 0;             // of this rank's part of the context axis
-  int64_t num_rows = 0;              // of an activation that goes from stage to stage, on this rank
+  int64_t num_rows = 0;  // of an activation that goes from stage to stage, on this rank
 };
 
 // What LoRA dropout depends on, beside the element: nothing is drawn from a generator.

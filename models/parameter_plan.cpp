@@ -126,7 +126,7 @@ std::vector<PlannedParameter> plan_parameters(const ModelSpec& spec, const Adapt
   return plan;
 }
 
-bool has_tied_head(const std::vector<PlannedParameter>& plan) {
+bool has_tied_head(std::span<const PlannedParameter> plan) {
   return std::ranges::none_of(plan, [](const auto& planned) { return planned.key == kHead; });
 }
 
@@ -136,8 +136,7 @@ void slice_plan(std::vector<PlannedParameter>& plan, const ModelSpec& spec,
   const bool needs_embedding = has_tied_head(plan) && has_head;
   for (PlannedParameter& planned : plan) {
     planned.slice = slice_of(spec, planned.key, planned.shape, sharding.slicer);
-    planned.is_held =
-        sharding.computes(planned.stage) || (planned.stage == 0 && needs_embedding);
+    planned.is_held = sharding.computes(planned.stage) || (planned.stage == 0 && needs_embedding);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,13 +23,13 @@ enum class ParameterSource {
 
 struct PlannedParameter {
   std::string key;  // what the stages look it up by: HF name, or "<module path>.lora_A" / ".lora_B"
-  std::string name;  // as it is saved
+  std::string name;            // as it is saved
   std::vector<int64_t> shape;  // of the whole tensor
   int64_t stage = 0;
   bool trainable = false;
   ParameterSource source = ParameterSource::kBaseFile;
-  std::string source_name;   // in the file
-  uint32_t init_stream = 0;  // of the random draws of fresh tensors
+  std::string source_name;           // in the file
+  uint32_t init_stream = 0;          // of the random draws of fresh tensors
   parallel::TensorSlice slice = {};  // that this rank has; of a stage that it holds
   bool is_held = true;
   std::vector<int64_t> held_shape() const;  // of the slice; {0} where the stage is not held
@@ -41,7 +42,7 @@ std::vector<PlannedParameter> plan_parameters(const ModelSpec& spec, const Adapt
                                               bool train_base, bool continued);
 
 // Whether the head computes with the embedding's weights.
-bool has_tied_head(const std::vector<PlannedParameter>& plan);
+bool has_tied_head(std::span<const PlannedParameter> plan);
 
 // Says of every parameter what a rank has of it. Throws kBadRecipe as slice_of.
 void slice_plan(std::vector<PlannedParameter>& plan, const ModelSpec& spec,

@@ -33,8 +33,7 @@ at::Tensor gather(const at::Tensor& x_TD, const RowsState& state) {
   const at::Tensor mine = x_TD.contiguous();
   at::Tensor all = at::empty({sum_of(state.row_parts), mine.size(1)}, mine.options());
   state.group->all_gather(mine.const_data_ptr(), all.mutable_data_ptr(),
-                          counts_of(state.row_parts, mine.size(1)),
-                          comm_dtype(mine.scalar_type()));
+                          counts_of(state.row_parts, mine.size(1)), comm_dtype(mine.scalar_type()));
   return all;
 }
 

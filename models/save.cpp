@@ -37,8 +37,7 @@ NamedTensor named_part(const Stage& stage, const Parameter& parameter, const at:
 }
 
 // A frozen parameter: the whole of it is there, and rank 0 of its readers writes it.
-NamedTensor named_frozen(const Stage& stage, const Parameter& parameter,
-                         const Sharding& sharding) {
+NamedTensor named_frozen(const Stage& stage, const Parameter& parameter, const Sharding& sharding) {
   const bool writes = !stage.is_copy && sharding.index == 0 && sharding.replica == 0;
   NamedTensor tensor{.name = parameter.name, .shape = parameter.shape};
   if (writes) tensor.runs = runs_from(parameter, {0, parameter.value.numel()});

@@ -26,9 +26,9 @@ struct Sharding {
   }
 };
 
-// Ranks that compute a micro-batch together; not given: this one alone.
+// Ranks that compute a micro-batch together, by axis; not given: this one alone.
 struct ComputeGroups {
-  std::shared_ptr<parallel::Communicator> tensor, context;
+  std::shared_ptr<parallel::Communicator> tensor, context, pipeline;
 };
 
 }  // namespace hone::models

@@ -69,7 +69,7 @@ void allocate_flat(Stage& stage, int64_t num_trainable, int64_t num_frozen,
 StageBuffers allocate_stages(std::span<const PlannedParameter> plan, int64_t num_stages,
                              at::ScalarType compute_dtype, at::Device device,
                              const MappedWeights& mapped, const Sharding& sharding) {
-  StageBuffers result;
+  StageBuffers result{.has_tied_head = has_tied_head(plan)};
   for (int64_t index = 0; index < num_stages; ++index) {
     int64_t num_trainable = 0, num_frozen = 0;
     for (const PlannedParameter& planned : plan) {

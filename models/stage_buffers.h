@@ -20,6 +20,7 @@ struct StageBuffers {
   // What a stage computes with, by PlannedParameter::key: the compute-dtype value and, if
   // trainable, the float32 gradient.
   std::unordered_map<std::string, kernels::Weight> weights;
+  bool has_tied_head = false;
 };
 
 // Allocates, for every stage, a float32 buffer and a gradient buffer of its trainable parameters, a

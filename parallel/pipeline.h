@@ -1,6 +1,7 @@
 // Which stages each rank of the pipeline axis computes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct Pipeline {
   std::vector<int64_t> chunk_begins{0};  // the first stage of every chunk
 
   int64_t num_chunks() const { return static_cast<int64_t>(chunk_begins.size()); }
+  int64_t begin_of(int64_t chunk) const { return chunk_begins[static_cast<size_t>(chunk)]; }
   int64_t chunk_end(int64_t chunk) const;  // one past its last stage
   int64_t chunk_of(int64_t stage) const;
   int64_t rank_of(int64_t stage) const { return chunk_of(stage) % num_ranks; }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "parallel/layout.h"
+#include "parallel/pipeline.h"
 
 namespace hone::parallel {
 
@@ -39,6 +40,13 @@ enum class ActionKind {
   kReduce,    // collective, the stage's gradient: with a micro-batch, add up what the ranks have of
               // that round and start afresh; without one, it is complete for this step
   kUpdate,    // collective: clip and apply the optimizer to every stage
+  // Between neighbours of the pipeline axis, matched in order for each pair and kind. Receives are
+  // only started here, and waited for by the forward or backward that needs what comes; a send
+  // never waits.
+  kSendOutput,       // the stage's output
+  kReceiveInput,     // the output of the stage below
+  kSendGradient,     // the gradient of the stage's input
+  kReceiveGradient,  // the gradient of the stage's output
 };
 
 // What a forward leaves behind for the backward.
@@ -55,6 +63,7 @@ struct Action {
   // first micro-batch of the round, so that they are equal on all ranks.
   int64_t micro_batch = -1;
   Keep keep = Keep::kNothing;
+  int64_t peer = -1;  // of a send or receive: the other's rank on the pipeline axis
   bool operator==(const Action&) const = default;
 };
 
@@ -64,6 +73,7 @@ struct StepOptions {
   int64_t shard_level = 3;        // with dp_shard above 1: what is sharded, as in shards.h
   bool strict = false;            // gradients are added up in one order, whatever the layout
   bool overlap_reduce = false;    // a stage's gradient is reduced while others are computed
+  Pipeline pipeline = {};         // without stages: all on every rank
 };
 
 // Micro-batches of a step are dealt out in rounds: data-parallel rank d of D computes d, D + d, 2 D
@@ -81,13 +91,24 @@ std::vector<int64_t> micro_batches_of(const Layout& layout, int64_t rank,
 // no room for a rank's own sum, and `strict` has an order of its own.
 bool reduces_every_round(const Layout& layout, const StepOptions& options);
 
-// The actions of one step of a rank. Micro-batches run one after the other, so one micro-batch's
-// activations are live at a time. With recompute every stage is run again but those that need no
-// graph to speak of (stage 0) and the one whose backward follows its forward at once (the last
-// before the head). Sharded parameters are gathered one use ahead of their use, and freed when the
-// next two uses do without. A rank without a micro-batch in a round takes part in its collectives.
-// Every list is checked (step_problems) before it is given out. Throws kInternal for a layout,
-// number of stages (at least 2) or number of micro-batches it can't schedule.
+// Which stages a rank of the pipeline axis has parameters of: those it computes, and those that
+// these share with (the embedding of a tied head).
+std::vector<bool> held_stages(const std::vector<StageDescriptor>& stages, const Pipeline& pipeline,
+                              int64_t pipeline_rank);
+// How many ranks of the pipeline axis hold the stage.
+int64_t num_holders(const std::vector<StageDescriptor>& stages, const Pipeline& pipeline,
+                    int64_t stage);
+
+// The actions of one step of a rank. Without a pipeline micro-batches run one after the other, so
+// one micro-batch's activations are live at a time; with one they follow pipeline_order.h. With
+// recompute every stage is run again but those that need no graph to speak of (stage 0) and the one
+// whose backward follows its forward at once (the last before the head). Sharded parameters are
+// gathered one use ahead of their use, and freed when the next two uses do without; receives are
+// started one event of the pipeline ahead. A rank without a micro-batch in a round takes part in
+// its collectives, and neither computes nor sends nor receives. A stage that two ranks of the
+// pipeline hold is completed by both at the end of the step. Every list is checked (step_problems)
+// before it is given out. Throws kInternal for a layout, pipeline, number of stages (at least 2) or
+// number of micro-batches it can't schedule.
 std::vector<Action> make_step(const std::vector<StageDescriptor>& stages, const Layout& layout,
                               int64_t rank, const StepOptions& options);
 
@@ -96,19 +117,17 @@ int64_t first_trainable_stage(const std::vector<StageDescriptor>& stages);
 
 // Everything that makes a list no valid step: an action without its input or parameters, a backward
 // without a graph, a stage whose gradient is not complete or reduced before the update, activations
-// never freed, parameters left gathered. Empty when it is sound.
+// never freed, never sent, parameters left gathered. Empty when it is sound. What only shows beside
+// other ranks' lists: parallel/step_ranks.h.
 std::vector<std::string> step_problems(const std::vector<Action>& actions,
-                                       const std::vector<StageDescriptor>& stages);
+                                       const std::vector<StageDescriptor>& stages,
+                                       const Pipeline& pipeline = {}, int64_t pipeline_rank = 0);
 
-// Where the collectives of the ranks' lists differ, one line for each rank that differs from rank
-// 0: such a step would hang. Empty when they are equal.
-std::vector<std::string> collective_problems(const std::vector<std::vector<Action>>& ranks,
-                                             const std::vector<StageDescriptor>& stages);
-
-// The largest sum of activation bytes (kept inputs, graphs, the running output and gradient) live
-// at any action.
+// The largest sum of activation bytes (kept inputs, graphs, running outputs and gradients, what was
+// received) live at any action.
 int64_t peak_activation_bytes(const std::vector<Action>& actions,
-                              const std::vector<StageDescriptor>& stages);
+                              const std::vector<StageDescriptor>& stages,
+                              const Pipeline& pipeline = {}, int64_t pipeline_rank = 0);
 
 // "backward layers.3 of micro-batch 2".
 std::string describe_action(const Action& action, const std::vector<StageDescriptor>& stages);

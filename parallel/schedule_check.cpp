@@ -1,5 +1,6 @@
 // Walks over a step's actions: whether they make sense, and what is live meanwhile.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "parallel/schedule.h"
@@ -9,14 +10,20 @@ namespace {
 
 class Walk {
  public:
-  explicit Walk(const std::vector<StageDescriptor>& stages)
-      : stages_(stages), states_(stages.size()) {}
+  Walk(const std::vector<StageDescriptor>& stages, const Pipeline& pipeline, int64_t rank)
+      : stages_(stages),
+        pipeline_(pipeline.num_stages == 0 ? whole_pipeline(num_stages()) : pipeline),
+        rank_(rank),
+        is_held_(held_stages(stages, pipeline_, rank)),
+        first_trainable_(first_trainable_stage(stages)),
+        states_(stages.size()) {}
 
   // Returns what is wrong with the action here, or "".
   std::string take(const Action& action) {
     if (updated_) return "after the update";
     if (action.kind == ActionKind::kUpdate) return take_update();
     if (action.stage < 0 || action.stage >= num_stages()) return "no such stage";
+    if (!is_held_[static_cast<size_t>(action.stage)]) return "the stage is not on this rank";
     switch (action.kind) {
       case ActionKind::kForward:
         return take_forward(action);
@@ -32,6 +39,14 @@ class Walk {
         return take_free(action);
       case ActionKind::kReduce:
         return take_reduce(action);
+      case ActionKind::kSendOutput:
+        return take_send_output(action);
+      case ActionKind::kReceiveInput:
+        return take_receive_input(action);
+      case ActionKind::kSendGradient:
+        return take_send_gradient(action);
+      case ActionKind::kReceiveGradient:
+        return take_receive_gradient(action);
       case ActionKind::kUpdate:
         break;
     }
@@ -45,23 +60,68 @@ class Walk {
 
  private:
   struct State {
-    Keep kept = Keep::kNothing;
     bool is_gathered = false;
     int64_t num_unreduced = 0;  // micro-batches added up since the gradient was last reduced
     bool is_complete = false;
+    int64_t last_forward = -1;  // micro-batch
   };
 
+  // What there is of a micro-batch at a stage.
+  struct Activations {
+    Keep kept = Keep::kNothing;
+    bool has_output = false;  // that the next stage, or rank, has not had yet
+    bool has_received_input = false;
+    bool has_gradient = false;  // of the output
+    bool is_empty() const {
+      return kept == Keep::kNothing && !has_output && !has_received_input && !has_gradient;
+    }
+  };
+  using Place = std::pair<int64_t, int64_t>;  // micro-batch, stage
+
   int64_t num_stages() const { return static_cast<int64_t>(stages_.size()); }
+  int64_t head() const { return num_stages() - 1; }
   State& state(int64_t stage) { return states_[static_cast<size_t>(stage)]; }
   const StageDescriptor& of(int64_t stage) const { return stages_[static_cast<size_t>(stage)]; }
   int64_t input_bytes(int64_t stage) const { return stage == 0 ? 0 : of(stage - 1).output_bytes; }
+  bool is_computed(int64_t stage) const { return pipeline_.rank_of(stage) == rank_; }
+  bool begins_chunk(int64_t stage) const {
+    return stage > 0 && pipeline_.chunk_of(stage) != pipeline_.chunk_of(stage - 1);
+  }
+  bool ends_chunk(int64_t stage) const { return stage < head() && begins_chunk(stage + 1); }
 
-  int64_t kept_bytes() const {
+  Activations& at(const Action& action, int64_t stage) {
+    return live_[{action.micro_batch, stage}];
+  }
+  bool consume(const Action& action, int64_t stage, bool Activations::*what) {
+    const auto found = live_.find({action.micro_batch, stage});
+    if (found == live_.end() || !std::exchange(found->second.*what, false)) return false;
+    if (found->second.is_empty()) live_.erase(found);
+    return true;
+  }
+  bool consume_input(const Action& action) {
+    if (begins_chunk(action.stage))
+      return consume(action, action.stage, &Activations::has_received_input);
+    return consume(action, action.stage - 1, &Activations::has_output);
+  }
+  Keep kept(const Action& action) const {
+    const auto found = live_.find({action.micro_batch, action.stage});
+    return found == live_.end() ? Keep::kNothing : found->second.kept;
+  }
+
+  // An output that the next stage here was given is counted as that stage's input; one that went to
+  // another rank is still part of the graph.
+  bool counts_output(int64_t stage, const Activations& activations) const {
+    return activations.has_output || (ends_chunk(stage) && activations.kept == Keep::kGraph);
+  }
+  int64_t bytes_now() const {
     int64_t bytes = 0;
-    for (int64_t stage = 0; stage < num_stages(); ++stage) {
-      const Keep kept = states_[static_cast<size_t>(stage)].kept;
-      if (kept != Keep::kNothing) bytes += input_bytes(stage);
-      if (kept == Keep::kGraph) bytes += of(stage).graph_bytes;
+    for (const auto& [place, activations] : live_) {
+      const int64_t stage = place.second;
+      if (activations.kept != Keep::kNothing) bytes += input_bytes(stage);
+      if (activations.kept == Keep::kGraph) bytes += of(stage).graph_bytes;
+      if (counts_output(stage, activations)) bytes += of(stage).output_bytes;
+      if (activations.has_received_input) bytes += input_bytes(stage);
+      if (activations.has_gradient) bytes += of(stage).output_bytes;
     }
     return bytes;
   }
@@ -76,43 +136,49 @@ class Walk {
   }
 
   std::string take_forward(const Action& action) {
+    if (!is_computed(action.stage) || action.stage == head()) return "not a forward of this rank";
     if (std::string problem = missing_parameters(action.stage); !problem.empty()) return problem;
     if (state(action.stage).is_complete) return "its gradient was complete already";
-    if (action.stage == 0) {
-      if (micro_batch_ >= 0) return "the micro-batch before is not finished";
-      if (action.micro_batch <= last_micro_batch_) return "not after the micro-batch before";
-      micro_batch_ = last_micro_batch_ = action.micro_batch;
-    } else if (output_of_ != action.stage - 1) {
-      return "its input is not there";
-    }
-    if (action.micro_batch != micro_batch_) return "its input is of another micro-batch";
-    output_of_ = action.stage;
-    state(action.stage).kept = action.keep;
-    live_bytes_ = kept_bytes() + of(action.stage).output_bytes +
-                  (action.keep == Keep::kNothing ? input_bytes(action.stage) : 0);
+    const bool one_at_a_time = pipeline_.num_ranks == 1;
+    if (action.stage == 0 && one_at_a_time && !live_.empty())
+      return "the micro-batch before is not finished";
+    int64_t& last = state(action.stage).last_forward;
+    if (action.micro_batch <= last) return "not after the micro-batch before";
+    if (action.stage > 0 && !consume_input(action)) return "its input is not there";
+    last = action.micro_batch;
+    Activations& own = at(action, action.stage);
+    own.has_output = true;
+    own.kept = action.keep;
+    live_bytes_ = bytes_now() + (action.keep == Keep::kNothing ? input_bytes(action.stage) : 0);
     return "";
   }
 
   std::string take_loss(const Action& action) {
-    if (action.stage != num_stages() - 1) return "only the last stage has a loss";
-    if (output_of_ != action.stage - 1 || action.micro_batch != micro_batch_)
-      return "its input is not there";
+    if (action.stage != head()) return "only the last stage has a loss";
+    if (!consume_input(action)) return "its input is not there";
     if (state(action.stage).is_complete) return "its gradient was complete already";
     if (std::string problem = missing_parameters(action.stage); !problem.empty()) return problem;
-    live_bytes_ = kept_bytes() + of(action.stage).graph_bytes + 2 * input_bytes(action.stage);
-    output_of_ = -1;
-    gradient_for_ = action.stage - 1;
+    live_bytes_ = bytes_now() + of(action.stage).graph_bytes + 2 * input_bytes(action.stage);
+    give_gradient(action, action.stage - 1);
     ++state(action.stage).num_unreduced;
-    end_micro_batch_if_done(action.stage - 1);
+    const int64_t shared = of(action.stage).shares_with;
+    if (shared >= 0 && !is_computed(shared)) ++state(shared).num_unreduced;
     return "";
+  }
+
+  void give_gradient(const Action& action, int64_t stage) {
+    if (stage >= first_trainable_) at(action, stage).has_gradient = true;
   }
 
   std::string take_recompute(const Action& action) {
     if (std::string problem = missing_parameters(action.stage); !problem.empty()) return problem;
-    if (state(action.stage).kept != Keep::kInput) return "its input was not kept for this";
-    if (action.micro_batch != micro_batch_) return "its input is of another micro-batch";
-    state(action.stage).kept = Keep::kGraph;
-    live_bytes_ = kept_bytes() + 2 * of(action.stage).output_bytes;
+    if (kept(action) != Keep::kInput) return "its input was not kept for this";
+    Activations& own = at(action, action.stage);
+    const bool had_output = counts_output(action.stage, own);
+    own.kept = Keep::kGraph;
+    const bool has_output = counts_output(action.stage, own);
+    const int64_t output_bytes = of(action.stage).output_bytes;
+    live_bytes_ = bytes_now() + (!had_output && has_output ? 0 : output_bytes);
     return "";
   }
 
@@ -120,14 +186,13 @@ class Walk {
     if (of(action.stage).backward_reads_parameters) {
       if (std::string problem = missing_parameters(action.stage); !problem.empty()) return problem;
     }
-    if (state(action.stage).kept != Keep::kGraph) return "its graph is not there";
-    if (gradient_for_ != action.stage || action.micro_batch != micro_batch_)
-      return "its gradient is not there";
-    live_bytes_ = kept_bytes() + of(action.stage).output_bytes + input_bytes(action.stage);
-    state(action.stage).kept = Keep::kNothing;
+    if (kept(action) != Keep::kGraph) return "its graph is not there";
+    if (!at(action, action.stage).has_gradient) return "its gradient is not there";
+    live_bytes_ = bytes_now() + input_bytes(action.stage);
+    at(action, action.stage).kept = Keep::kNothing;
+    consume(action, action.stage, &Activations::has_gradient);
     ++state(action.stage).num_unreduced;
-    gradient_for_ = action.stage - 1;
-    end_micro_batch_if_done(action.stage - 1);
+    give_gradient(action, action.stage - 1);
     return "";
   }
 
@@ -147,24 +212,71 @@ class Walk {
   // A rank without a micro-batch in a round takes part with zeros.
   std::string take_reduce(const Action& action) {
     if (state(action.stage).is_complete) return "its gradient was complete already";
-    const bool is_pending = gradient_for_ >= action.stage || output_of_ >= 0 ||
-                            state(action.stage).kept != Keep::kNothing;
-    if (micro_batch_ >= 0 && is_pending) return "its backward is still to come";
+    if (is_pending(action)) return "its backward is still to come";
+    live_bytes_ = bytes_now();
     if (action.micro_batch >= 0) {
       reduces_rounds_ = true;
       const bool skipped_one = std::exchange(state(action.stage).num_unreduced, 0) > 1;
       return skipped_one ? "the round before was not reduced" : "";
     }
     state(action.stage).is_complete = true;
-    live_bytes_ = 0;
+    return "";
+  }
+
+  // The micro-batches of later rounds may be under way in a pipeline, but not on their way up.
+  bool is_pending(const Action& reduce) const {
+    const bool has_rounds_after = reduce.micro_batch >= 0 && pipeline_.num_ranks > 1;
+    return std::ranges::any_of(live_, [&](const auto& entry) {
+      const auto& [place, activations] = entry;
+      const auto [micro_batch, stage] = place;
+      if (activations.has_output && stage < head() - 1 && !ends_chunk(stage)) return true;
+      if (has_rounds_after && micro_batch >= reduce.micro_batch) return false;
+      return stage == reduce.stage ? activations.kept != Keep::kNothing || activations.has_gradient
+                                   : activations.has_output && reduce.stage > stage;
+    });
+  }
+
+  std::string take_send_output(const Action& action) {
+    if (!ends_chunk(action.stage)) return "the next stage is not another rank's";
+    if (action.peer != pipeline_.rank_of(action.stage + 1)) return "to another rank than the next";
+    live_bytes_ = bytes_now();
+    if (!consume(action, action.stage, &Activations::has_output)) return "its output is not there";
+    return "";
+  }
+
+  std::string take_receive_input(const Action& action) {
+    if (!is_computed(action.stage) || !begins_chunk(action.stage))
+      return "the stage before is not another rank's";
+    if (action.peer != pipeline_.rank_of(action.stage - 1)) return "from another rank than that";
+    if (std::exchange(at(action, action.stage).has_received_input, true)) return "received twice";
+    live_bytes_ = bytes_now();
+    return "";
+  }
+
+  std::string take_send_gradient(const Action& action) {
+    if (!begins_chunk(action.stage)) return "the stage before is not another rank's";
+    if (action.peer != pipeline_.rank_of(action.stage - 1)) return "to another rank than that";
+    live_bytes_ = bytes_now();
+    if (!consume(action, action.stage - 1, &Activations::has_gradient))
+      return "its gradient is not there";
+    return "";
+  }
+
+  std::string take_receive_gradient(const Action& action) {
+    if (!is_computed(action.stage) || !ends_chunk(action.stage))
+      return "the next stage is not another rank's";
+    if (action.peer != pipeline_.rank_of(action.stage + 1))
+      return "from another rank than the next";
+    if (std::exchange(at(action, action.stage).has_gradient, true)) return "received twice";
+    live_bytes_ = bytes_now();
     return "";
   }
 
   std::string take_update() {
-    if (micro_batch_ >= 0) return "a micro-batch is not finished";
+    if (!live_.empty()) return "a micro-batch is not finished";
     for (int64_t stage = 0; stage < num_stages(); ++stage) {
       if (state(stage).is_gathered) return of(stage).name + " is still gathered";
-      if (of(stage).num_trainable == 0) continue;
+      if (of(stage).num_trainable == 0 || !is_held_[static_cast<size_t>(stage)]) continue;
       if (!state(stage).is_complete) return of(stage).name + " was not reduced";
       if (reduces_rounds_ && state(stage).num_unreduced > 0)
         return "a round of " + of(stage).name + " was not reduced";
@@ -174,40 +286,24 @@ class Walk {
     return "";
   }
 
-  // A micro-batch is over when its gradient has passed the lowest trainable stage.
-  void end_micro_batch_if_done(int64_t next_stage) {
-    if (next_stage >= first_trainable_stage(stages_)) return;
-    micro_batch_ = -1;
-    gradient_for_ = -1;
-  }
-
   const std::vector<StageDescriptor>& stages_;
+  const Pipeline pipeline_;
+  const int64_t rank_;
+  const std::vector<bool> is_held_;
+  const int64_t first_trainable_;
   std::vector<State> states_;
-  int64_t micro_batch_ = -1;  // the one in progress
-  int64_t last_micro_batch_ = -1;
-  int64_t output_of_ = -1;     // the stage whose output is live
-  int64_t gradient_for_ = -1;  // the stage whose output gradient is live
+  std::map<Place, Activations> live_;
   int64_t live_bytes_ = 0;
   bool reduces_rounds_ = false, updated_ = false;
 };
 
-bool is_collective(const Action& action) {
-  return action.kind == ActionKind::kGather || action.kind == ActionKind::kReduce ||
-         action.kind == ActionKind::kUpdate;
-}
-
-std::vector<Action> collectives(const std::vector<Action>& actions) {
-  std::vector<Action> result;
-  std::ranges::copy_if(actions, std::back_inserter(result), is_collective);
-  return result;
-}
-
 }  // namespace
 
 std::vector<std::string> step_problems(const std::vector<Action>& actions,
-                                       const std::vector<StageDescriptor>& stages) {
+                                       const std::vector<StageDescriptor>& stages,
+                                       const Pipeline& pipeline, int64_t pipeline_rank) {
   std::vector<std::string> problems;
-  Walk walk(stages);
+  Walk walk(stages, pipeline, pipeline_rank);
   for (size_t i = 0; i < actions.size(); ++i) {
     const std::string problem = walk.take(actions[i]);
     if (!problem.empty()) {
@@ -219,28 +315,10 @@ std::vector<std::string> step_problems(const std::vector<Action>& actions,
   return problems;
 }
 
-std::vector<std::string> collective_problems(const std::vector<std::vector<Action>>& ranks,
-                                             const std::vector<StageDescriptor>& stages) {
-  std::vector<std::string> problems;
-  if (ranks.empty()) return problems;
-  const std::vector<Action> expected = collectives(ranks.front());
-  const auto name = [&](const std::vector<Action>& list, size_t i) {
-    return i < list.size() ? describe_action(list[i], stages) : std::string("nothing");
-  };
-  for (size_t rank = 1; rank < ranks.size(); ++rank) {
-    const std::vector<Action> own = collectives(ranks[rank]);
-    const auto differs = std::ranges::mismatch(expected, own);
-    if (differs.in1 == expected.end() && differs.in2 == own.end()) continue;
-    const auto i = static_cast<size_t>(differs.in1 - expected.begin());
-    problems.push_back("collective " + std::to_string(i) + ": rank 0 has " + name(expected, i) +
-                       ", rank " + std::to_string(rank) + " has " + name(own, i));
-  }
-  return problems;
-}
-
 int64_t peak_activation_bytes(const std::vector<Action>& actions,
-                              const std::vector<StageDescriptor>& stages) {
-  Walk walk(stages);
+                              const std::vector<StageDescriptor>& stages, const Pipeline& pipeline,
+                              int64_t pipeline_rank) {
+  Walk walk(stages, pipeline, pipeline_rank);
   int64_t peak = 0;
   for (const Action& action : actions) {
     walk.take(action);

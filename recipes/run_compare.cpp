@@ -156,8 +156,9 @@ std::optional<RunDifference> compare_tensor(const SafetensorsFile& file, const T
 }  // namespace
 
 bool is_clock_key(std::string_view key) {
-  constexpr std::array<std::string_view, 9> kParts = {
-      "per_second", "seconds", "time", "bytes", "memory", "rss", "flops", "mfu", "share"};
+  constexpr std::array<std::string_view, 10> kParts = {
+      "per_second", "seconds", "time", "bytes", "memory",
+      "rss",        "flops",   "mfu",  "share", "communication"};
   return std::any_of(kParts.begin(), kParts.end(), [&](std::string_view part) {
     return key.find(part) != std::string_view::npos;
   });

@@ -17,7 +17,7 @@ struct RunDifference {
 };
 
 // What of a row depends on the clock or on the machine's load and not on the numbers computed:
-// speeds, seconds, memory, shares of a measured rate.
+// speeds, seconds, memory, shares of a measured rate, what communication cost.
 bool is_clock_key(std::string_view key);
 
 struct RowsComparison {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "models/stage_walk.h"
 #include "parallel/comm/agree.h"
 #include "trainer/gather.h"
 #include "trainer/numerical.h"
@@ -15,25 +16,29 @@
 namespace hone::trainer {
 namespace {
 
-// One stage after the other, each with its parameters gathered while it computes and those of the
-// next on their way.
+// One stage of this rank after the other, each with its parameters gathered while it computes and
+// those of the next on their way.
 class StageWalk {
  public:
   StageWalk(models::Model& model, parallel::Mesh& mesh)
       : model_(model),
         is_gathered_(model.sharding.shards(parallel::kShardParameters)),
-        gather_(model, mesh) {}
+        gather_(model, mesh) {
+    for (size_t stage = 0; stage < model.stages.size(); ++stage) {
+      if (model.sharding.computes(static_cast<int64_t>(stage)))
+        stages_.push_back(static_cast<int64_t>(stage));
+    }
+  }
 
-  // Calls visit(stage) for every stage. Collective.
+  // Calls visit(stage) for every stage that this rank computes. Collective.
   template <typename Visit>
   void run(const Visit& visit) {
-    const auto num_stages = static_cast<int64_t>(model_.stages.size());
-    each(0, [&](int64_t i) { gather_.start(i); });
-    for (int64_t stage = 0; stage < num_stages; ++stage) {
-      if (stage + 1 < num_stages) each(stage + 1, [&](int64_t i) { gather_.start(i); });
-      each(stage, [&](int64_t i) { gather_.wait(i); });
-      visit(stage);
-      each(stage, [&](int64_t i) { gather_.free(i); });
+    each(stages_.front(), [&](int64_t i) { gather_.start(i); });
+    for (size_t i = 0; i < stages_.size(); ++i) {
+      if (i + 1 < stages_.size()) each(stages_[i + 1], [&](int64_t s) { gather_.start(s); });
+      each(stages_[i], [&](int64_t s) { gather_.wait(s); });
+      visit(stages_[i]);
+      each(stages_[i], [&](int64_t s) { gather_.free(s); });
     }
   }
 
@@ -50,6 +55,7 @@ class StageWalk {
 
   models::Model& model_;
   const bool is_gathered_;
+  std::vector<int64_t> stages_;
   ParameterGather gather_;
 };
 
@@ -80,11 +86,14 @@ kernels::HeadLoss loss_of(models::Model& model, StageWalk& walk,
   kernels::HeadLoss loss;
   walk.run([&](int64_t stage) {
     if (!micro_batch) return;
+    const auto index = static_cast<size_t>(stage);
+    x_TD = models::input_of_stage(model, batch, index, x_TD);
     if (stage == head) {
       loss = model.head(x_TD, batch, 1.0, false, context);
-    } else {
-      x_TD = model.stages[static_cast<size_t>(stage)].forward(x_TD, batch, context);
+      return;
     }
+    x_TD = model.stages[index].forward(x_TD, batch, context);
+    models::hand_on(model, index, x_TD);
   });
   return loss;
 }
@@ -95,7 +104,7 @@ void check_finite(const models::Model& model, const data::Loader& loader,
   const int64_t bad = numbers.first_not_finite();
   if (bad < 0) return;
   parallel::together(mesh.host, [&] {
-    if (bad % mesh.data_size() != mesh.data_rank()) return;
+    if (!tells_numbers(model, mesh) || bad % mesh.data_size() != mesh.data_rank()) return;
     const Place& place = places[static_cast<size_t>(bad)];
     const data::MicroBatch micro_batch = loader.micro_batch(place.step, place.index);
     fail_not_finite(model, "the evaluation loss is not finite", numbers.loss_of(bad),
@@ -124,8 +133,12 @@ std::optional<EvalResult> evaluate(models::Model& model, const data::Loader& loa
   const auto num_micro_batches = static_cast<int64_t>(places.size());
   MicroBatchNumbers numbers(num_micro_batches, loader.num_sources());
   StageWalk walk(model, mesh);
+  // Asking waits for all ranks; in between a pipeline's work on several rounds at a time.
+  const int64_t rounds_a_question = mesh.pipeline.size() == 1 ? 1 : 2 * mesh.pipeline.size();
+  int64_t round = 0;
   for (int64_t begin = 0; begin < num_micro_batches; begin += mesh.data_size()) {
-    if (hooks.should_stop && hooks.should_stop()) return std::nullopt;
+    const bool asks = hooks.should_stop && round++ % rounds_a_question == 0;
+    if (asks && hooks.should_stop()) return std::nullopt;
     const int64_t own = begin + mesh.data_rank();
     std::optional<data::MicroBatch> micro_batch;
     if (own < num_micro_batches) {
@@ -133,7 +146,8 @@ std::optional<EvalResult> evaluate(models::Model& model, const data::Loader& loa
       micro_batch = loader.micro_batch(place.step, place.index);
     }
     const kernels::HeadLoss loss = loss_of(model, walk, micro_batch);
-    if (micro_batch) numbers.enter(own, *micro_batch, loss.loss_sum, loss.losses);
+    if (micro_batch && tells_numbers(model, mesh))
+      numbers.enter(own, *micro_batch, loss.loss_sum, loss.losses);
     const int64_t done = std::min(begin + mesh.data_size(), num_micro_batches);
     if (hooks.progress)
       hooks.progress(static_cast<double>(done) / static_cast<double>(num_micro_batches));

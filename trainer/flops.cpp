@@ -4,28 +4,35 @@
 
 #include <algorithm>
 
-#include "models/decoder.h"
+#include "models/model.h"
 
 namespace hone::trainer {
 namespace {
 
 constexpr double kForward = 2, kInputGradient = 2, kWeightGradient = 2;
 
-bool has_trainable(const models::Stage& stage) {
-  return stage.trainable.defined() && stage.trainable.numel() > 0;
-}
+bool has_trainable(const models::Stage& stage) { return models::num_trainable(stage) > 0; }
 
 // A matrix of a block or the head; `below`: no gradient has to pass through it.
-void count_matrix(const at::Tensor& value, bool trained, bool below, FlopCounts::Weights& weights) {
-  (trained ? weights.trained : below ? weights.frozen_below : weights.frozen) += value.numel();
+// Whole, on whichever ranks it is.
+void count_matrix(const models::Parameter& parameter, bool below, FlopCounts::Weights& weights) {
+  if (parameter.shape.size() != 2) return;
+  (parameter.is_trainable ? weights.trained
+   : below                ? weights.frozen_below
+                          : weights.frozen) += c10::multiply_integers(parameter.shape);
+}
+
+void count_matrices(const models::Stage& stage, bool below, FlopCounts::Weights& weights) {
+  for (const models::Parameter& parameter : stage.parameters)
+    count_matrix(parameter, below, weights);
 }
 
 void count_head(const models::Model& model, bool below, FlopCounts::Weights& weights) {
-  const kernels::Weight& head = model.weights->head_VD;  // the embedding's where they are tied
-  count_matrix(head.value, head.trainable(), below, weights);
-  for (const models::LoraWeights& lora : model.weights->head_loras) {
-    count_matrix(lora.a_RD.value, true, below, weights);
-    count_matrix(lora.b_OR.value, true, below, weights);
+  const models::Stage& head = model.stages.back();
+  count_matrices(head, below, weights);
+  if (head.shares_with < 0) return;
+  for (const models::Parameter& parameter : model.stages.front().parameters) {
+    if (parameter.name.ends_with("embed_tokens.weight")) count_matrix(parameter, below, weights);
   }
 }
 
@@ -56,10 +63,7 @@ FlopCounts count_flops(const models::Model& model) {
   bool below = !has_trainable(model.stages[0]);
   for (size_t stage = 1; stage < head; ++stage) {
     below = below && !has_trainable(model.stages[stage]);
-    for (const models::Parameter& parameter : model.stages[stage].parameters) {
-      if (parameter.shape.size() == 2)
-        count_matrix(parameter.value, parameter.grad.defined(), below, counts.blocks);
-    }
+    count_matrices(model.stages[stage], below, counts.blocks);
     count_attention(model.spec, stage - 1, below, counts);
   }
   count_head(model, below, counts.head);

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "models/flat_memory.h"
+#include "models/row_parallel.h"
 
 namespace hone::trainer {
 namespace {
@@ -13,10 +14,10 @@ using parallel::ElementRange;
 // The parts of all ranks of the shard axis, in place in `whole`.
 parallel::Request start_gather(parallel::Mesh& mesh, const at::Tensor& whole,
                                const ElementRange& own) {
-  const auto counts = parallel::part_sizes(whole.numel(), mesh.layout.dp_shard);
+  const auto counts = parallel::part_sizes(whole.numel(), mesh.shard.size());
   auto* const begin = static_cast<std::byte*>(whole.mutable_data_ptr());
   return mesh.shard.start_all_gather(begin + own.begin * static_cast<int64_t>(whole.element_size()),
-                                     begin, counts, comm_dtype(whole.scalar_type()));
+                                     begin, counts, models::comm_dtype(whole.scalar_type()));
 }
 
 at::Tensor place_of(const at::Tensor& whole, const ElementRange& range) {
@@ -25,27 +26,27 @@ at::Tensor place_of(const at::Tensor& whole, const ElementRange& range) {
 
 }  // namespace
 
-parallel::DType comm_dtype(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return parallel::DType::kFloat32;
-    case at::kBFloat16:
-      return parallel::DType::kBFloat16;
-    case at::kHalf:
-      return parallel::DType::kFloat16;
-    default:
-      core::fail(core::ErrorKind::kInternal,
-                 {.what = "no element type for communication", .got = at::toString(type)});
-  }
-}
-
-models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level) {
-  const parallel::RankPosition position = parallel::rank_position(mesh.layout, mesh.rank);
-  return {.index = position.shard,
-          .count = mesh.layout.dp_shard,
+models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level,
+                             const parallel::Pipeline& pipeline) {
+  const parallel::Layout& layout = mesh.layout;
+  const parallel::RankPosition position = mesh.position();
+  return {.index = position.shard * layout.cp + position.context,
+          .count = layout.dp_shard * layout.cp,
           .level = level,
           .replica = position.replicate,
-          .num_replicas = mesh.layout.dp_replicate};
+          .num_replicas = layout.dp_replicate,
+          .slicer = {.index = position.tensor, .count = layout.tp},
+          .pipeline = pipeline,
+          .pipeline_rank = position.pipeline};
+}
+
+models::ComputeGroups compute_groups(const parallel::Mesh& mesh) {
+  const auto group = [](const parallel::Communicator& axis) -> models::Group {
+    return axis.size() == 1 ? nullptr : std::make_shared<parallel::Communicator>(axis);
+  };
+  return {.tensor = group(mesh.tensor),
+          .context = group(mesh.context),
+          .pipeline = group(mesh.pipeline)};
 }
 
 int64_t bytes_sent(int64_t bytes, int64_t size) { return bytes / size * (size - 1); }

@@ -9,11 +9,10 @@
 
 namespace hone::trainer {
 
-// The element type of a tensor as the communicator calls it: float32, bfloat16, float16.
-parallel::DType comm_dtype(at::ScalarType type);
-
-// The part of a model that a rank of the mesh keeps.
-models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level);
+// What a rank of the mesh has of a model; all stages where no pipeline is given.
+models::Sharding sharding_of(const parallel::Mesh& mesh, int64_t level,
+                             const parallel::Pipeline& pipeline = {});
+models::ComputeGroups compute_groups(const parallel::Mesh& mesh);
 
 // Bytes that a rank sends in a collective over `size` ranks on a buffer of `bytes`: what a ring
 // would (all_reduce twice that).

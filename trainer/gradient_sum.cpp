@@ -39,11 +39,52 @@ void GradientSum::prepare(int64_t index) {
   models::attach_memory(stage.grads, at::zeros(stage.grads.sizes(), stage.grads.options()));
 }
 
+// Each rank of the tensor axis has its own terms of these gradients. Places are those of the whole
+// tensors: what two ranks have in common may be a part of either's slice.
+void GradientSum::add_up_shared(models::Stage& stage) {
+  if (mesh_.tensor.size() == 1) return;
+  std::vector<const models::Parameter*> shared;
+  int64_t count = 0;
+  for (const models::Parameter& parameter : stage.parameters) {
+    if (!parameter.grad.defined() || !parameter.slice.is_shared) continue;
+    if (parameter.grad.numel() == 0) continue;
+    shared.push_back(&parameter);
+    count += c10::multiply_integers(parameter.shape);
+  }
+  if (count == 0) return;
+  const at::Tensor sum = at::zeros({count}, stage.grads.options());
+  const auto for_each_place = [&](const auto& visit) {
+    int64_t begin = 0;
+    for (const models::Parameter* parameter : shared) {
+      const int64_t size = c10::multiply_integers(parameter->shape);
+      const parallel::TensorSlice& slice = parameter->slice;
+      visit(parameter->grad, sum.narrow(0, begin, size)
+                                 .view(parameter->shape)
+                                 .narrow(slice.dim, slice.range.begin, slice.range.size()));
+      begin += size;
+    }
+  };
+  for_each_place([](const at::Tensor& grad, const at::Tensor& place) { place.copy_(grad); });
+  mesh_.tensor.all_reduce_ordered(sum.const_data_ptr(), sum.mutable_data_ptr(), count,
+                                  DType::kFloat32);
+  bytes_ += 2 * bytes_sent(num_bytes(sum), mesh_.tensor.size());
+  for_each_place([](const at::Tensor& grad, const at::Tensor& place) { grad.copy_(place); });
+}
+
+// The embedding's own gradient is on the first rank of a pipeline, the head's on the last.
+void GradientSum::add_up_ends(models::Stage& stage) {
+  const at::Tensor& part = stage.kept.grads;
+  bytes_ += 2 * bytes_sent(num_bytes(part), mesh_.ends.size());
+  mesh_.ends.all_reduce_ordered(part.const_data_ptr(), part.mutable_data_ptr(), part.numel(),
+                                DType::kFloat32);
+}
+
 // This round's sum over all ranks (strict) or over the shard axis, of the part that is kept. The
 // stage's gradients start afresh.
 at::Tensor GradientSum::reduced_round(models::Stage& stage) {
+  add_up_shared(stage);
   at::Tensor sum = at::empty({stage.kept.range.size()}, stage.grads.options());
-  const auto counts = parallel::part_sizes(stage.grads.numel(), mesh_.layout.dp_shard);
+  const auto counts = parallel::part_sizes(stage.grads.numel(), mesh_.shard.size());
   const void* const whole = stage.grads.const_data_ptr();
   if (strict_) {
     mesh_.shard.reduce_scatter_ordered(whole, sum.mutable_data_ptr(), counts, DType::kFloat32);
@@ -99,8 +140,9 @@ void GradientSum::all_reduce_kept(const at::Tensor& part, bool later) {
 
 // Whole gradients of levels 0 and 1, in place.
 void GradientSum::reduce_once(models::Stage& stage, bool later) {
+  add_up_shared(stage);
   if (is_sharded()) {
-    const auto counts = parallel::part_sizes(stage.grads.numel(), mesh_.layout.dp_shard);
+    const auto counts = parallel::part_sizes(stage.grads.numel(), mesh_.shard.size());
     bytes_ += bytes_sent(num_bytes(stage.grads), mesh_.shard.size());
     parallel::Request request = mesh_.shard.start_reduce_scatter(
         stage.grads.const_data_ptr(), stage.kept.grads.mutable_data_ptr(), counts, DType::kFloat32);
@@ -115,6 +157,12 @@ void GradientSum::reduce_once(models::Stage& stage, bool later) {
 
 void GradientSum::complete(int64_t index, bool later) {
   const at::NoGradGuard no_grad;
+  const bool at_both_ends = mesh_.ends.size() > 1 && model_.stages.back().shares_with == index;
+  complete_over_data(index, later && !at_both_ends);
+  if (at_both_ends) add_up_ends(model_.stages[static_cast<size_t>(index)]);
+}
+
+void GradientSum::complete_over_data(int64_t index, bool later) {
   models::Stage& stage = model_.stages[static_cast<size_t>(index)];
   if (!strict_) {
     if (lends_memory_) {

@@ -1,4 +1,5 @@
-// The gradient of a step over all micro-batches and ranks, where the parts of it are kept.
+// The gradient of a step over all micro-batches and ranks, where the parts of it are kept. What
+// ranks of the tensor axis have in common is added up over that axis first.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ class GradientSum {
   void prepare(int64_t stage);
   // Collective: what the ranks have of a round. A rank without a micro-batch in it has zeros.
   void reduce_round(int64_t stage);
-  // Collective: KeptPart::grads is complete afterwards. With `later` it is after `wait`.
+  // Collective: KeptPart::grads is complete afterwards. With `later` it is after `wait`. Of a tied
+  // embedding that both ends of a pipeline hold: collective over them too.
   void complete(int64_t stage, bool later);
   void wait();  // for all that was completed later
   void poll() { mesh_.shard.poll(); }
@@ -37,6 +39,9 @@ class GradientSum {
     at::Tensor sum;
   };
   bool is_sharded() const { return mesh_.shard.size() > 1; }
+  void add_up_shared(models::Stage& stage);
+  void add_up_ends(models::Stage& stage);
+  void complete_over_data(int64_t stage, bool later);
   void reduce_once(models::Stage& stage, bool later);
   void add_round(std::vector<Partial>& tree, at::Tensor sum);
   at::Tensor reduced_round(models::Stage& stage);

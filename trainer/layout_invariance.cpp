@@ -27,9 +27,11 @@ StepResult run_on(models::Model& model, OptimizerState& optimizer, parallel::Mes
   std::vector<data::MicroBatch> own;
   for (const int64_t i : parallel::micro_batches_of(mesh.layout, mesh.rank, count))
     own.push_back(micro_batches[static_cast<size_t>(i)]);
-  const auto actions = parallel::make_step(
-      describe_stages(model), mesh.layout, mesh.rank,
-      {.num_micro_batches = count, .shard_level = model.sharding.level, .strict = variant.strict});
+  const auto actions = parallel::make_step(describe_stages(model), mesh.layout, mesh.rank,
+                                           {.num_micro_batches = count,
+                                            .shard_level = model.sharding.level,
+                                            .strict = variant.strict,
+                                            .pipeline = model.sharding.pipeline});
   return run_step(model, optimizer, actions, own,
                   {.step = step,
                    .seed = options.seed,
@@ -45,6 +47,15 @@ double squares(const at::Tensor& tensor) {
   return tensor.numel() == 0 ? 0.0 : tensor.to(at::kDouble).square().sum().item<double>();
 }
 
+// Of a whole gradient, the elements that another rank has of this parameter.
+at::Tensor slice_of_whole(const models::Stage& whole_stage, const models::Parameter& whole,
+                          const models::Parameter& parameter) {
+  const parallel::TensorSlice& slice = parameter.slice;
+  return view_of_parameter(whole_stage, whole, whole_stage.grads)
+      .narrow(slice.dim, slice.range.begin, slice.range.size())
+      .reshape({-1});
+}
+
 // Sums of squares for every trainable tensor, of the difference and of the reference, over the
 // parts that all ranks keep.
 std::vector<double> squares_over_ranks(const models::Model& one, const models::Model& sharded,
@@ -53,13 +64,14 @@ std::vector<double> squares_over_ranks(const models::Model& one, const models::M
   const bool counts = parallel::rank_position(mesh.layout, mesh.rank).replicate == 0;
   for (size_t s = 0; s < sharded.stages.size(); ++s) {
     const models::Stage& stage = sharded.stages[s];
-    for (const models::Parameter& parameter : stage.parameters) {
+    for (size_t p = 0; p < stage.parameters.size(); ++p) {
+      const models::Parameter& parameter = stage.parameters[p];
       if (!parameter.grad.defined()) continue;
       const ParameterPart part = kept_part_of(stage, parameter);
       const at::Tensor mine = stage.kept.grads.narrow(0, part.offset, part.size);
-      const at::Tensor reference = view_of_parameter(stage, parameter, one.stages[s].grads)
-                                       .reshape({-1})
-                                       .narrow(0, part.begin, part.size);
+      const at::Tensor reference =
+          slice_of_whole(one.stages[s], one.stages[s].parameters[p], parameter)
+              .narrow(0, part.begin, part.size);
       const at::Tensor apart = mine.to(at::kDouble) - reference.to(at::kDouble);
       sums.push_back(counts ? squares(apart) : 0);
       sums.push_back(counts ? squares(reference) : 0);

@@ -16,6 +16,9 @@ std::string ledger_row(parallel::Mesh& mesh, int64_t step, int64_t num_micro_bat
   Json micro_batches = Json::array();
   for (int64_t i = 0; i < num_micro_batches; ++i) micro_batches.push_back(nullptr);
   for (size_t rank = 0; rank < texts.size(); ++rank) {
+    // Others on these axes compute the same micro-batches.
+    const auto position = parallel::rank_position(mesh.layout, static_cast<int64_t>(rank));
+    if (position.context + position.tensor + position.pipeline > 0) continue;
     const Json samples = Json::parse(texts[rank]);
     const auto numbers =
         parallel::micro_batches_of(mesh.layout, static_cast<int64_t>(rank), num_micro_batches);

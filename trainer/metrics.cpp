@@ -13,6 +13,14 @@ bool stays(const Json& row, const ResumePoint& resume) {
   return row.contains("eval_loss") ? resume.keep_eval_row : resume.keep_train_row;
 }
 
+Json axes_json(const std::vector<AxisCommunication>& axes) {
+  Json json = Json::object();
+  for (const AxisCommunication& axis : axes) {
+    json[axis.axis] = {{"bytes", axis.num_bytes}, {"exposed_seconds", axis.exposed_seconds}};
+  }
+  return json;
+}
+
 }  // namespace
 
 std::string train_row_json(const TrainRow& row) {
@@ -28,6 +36,7 @@ std::string train_row_json(const TrainRow& row) {
   if (row.communication) {
     json["comm_bytes"] = row.communication->num_bytes;
     json["exposed_comm_seconds"] = row.communication->exposed_seconds;
+    json["communication"] = axes_json(row.communication->axes);
   }
   return json.dump();
 }

@@ -12,10 +12,19 @@
 
 namespace hone::trainer {
 
+// With the other ranks of one axis of the layout.
+struct AxisCommunication {
+  std::string axis;  // as a recipe names it
+  int64_t num_bytes = 0;
+  double exposed_seconds = 0;
+};
+
 // With other ranks, as this rank saw it.
 struct Communication {
-  int64_t num_bytes = 0;       // sent
-  double exposed_seconds = 0;  // waited: what computing did not hide
+  int64_t num_bytes = 0;                // sent
+  double exposed_seconds = 0;           // waited: what computing did not hide
+  std::vector<AxisCommunication> axes;  // of more than one rank; beside steps also what
+                                        // evaluations, samples and saves needed
 };
 
 struct TrainRow {

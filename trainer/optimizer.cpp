@@ -35,6 +35,26 @@ std::vector<Segment> decay_segments(const models::Stage& stage, bool decay_all) 
   return segments;
 }
 
+// Of the flat trainable elements, those that no other rank of the tensor and pipeline axes counts;
+// all of them on one rank.
+std::vector<parallel::ElementRange> owned_ranges(const models::Stage& stage) {
+  std::vector<parallel::ElementRange> ranges;
+  if (stage.is_copy) return ranges;
+  for (const models::Parameter& parameter : stage.parameters) {
+    if (!parameter.grad.defined() || parameter.grad.numel() == 0) continue;
+    const int64_t offset = models::offset_in_stage(stage, parameter);
+    auto owned = parallel::owned_elements(parameter.shape, parameter.slice);
+    owned = {owned.begin + offset, owned.end + offset};
+    if (owned.size() == 0) continue;
+    if (!ranges.empty() && ranges.back().end == owned.begin) {
+      ranges.back().end = owned.end;
+    } else {
+      ranges.push_back(owned);
+    }
+  }
+  return ranges;
+}
+
 }  // namespace
 
 OptimizerState make_optimizer_state(const models::Model& model) {
@@ -61,7 +81,7 @@ int64_t optimizer_bytes(const OptimizerState& state) {
 at::Tensor view_of_parameter(const models::Stage& stage, const models::Parameter& parameter,
                              const at::Tensor& flat) {
   return flat.narrow(0, models::offset_in_stage(stage, parameter), parameter.value.numel())
-      .view(parameter.shape);
+      .view(parameter.value.sizes());
 }
 
 ParameterPart kept_part_of(const models::Stage& stage, const models::Parameter& parameter) {
@@ -77,12 +97,16 @@ std::vector<double> gradient_squares(const models::Model& model) {
     const models::Stage& stage = model.stages[i];
     if (!stage.kept.grads.defined()) continue;
     const parallel::ElementRange& range = stage.kept.range;
+    const std::vector<parallel::ElementRange> owned = owned_ranges(stage);
     for (int64_t leaf = 0; leaf < kNormLeaves; ++leaf) {
       const auto part =
           parallel::intersect(parallel::part_of(stage.grads.numel(), leaf, kNormLeaves), range);
-      if (part.size() == 0) continue;
-      squares[i * kNormLeaves + static_cast<size_t>(leaf)] = kernels::sum_of_squares(
-          stage.kept.grads.narrow(0, part.begin - range.begin, part.size()));
+      for (const parallel::ElementRange& counted : owned) {
+        const auto own = parallel::intersect(part, counted);
+        if (own.size() == 0) continue;
+        squares[i * kNormLeaves + static_cast<size_t>(leaf)] += kernels::sum_of_squares(
+            stage.kept.grads.narrow(0, own.begin - range.begin, own.size()));
+      }
     }
   }
   return squares;

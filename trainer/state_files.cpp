@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "formats/safetensors.h"
 #include "formats/weight_files.h"
+#include "models/file_tensors.h"
 
 namespace hone::trainer {
 namespace fs = std::filesystem;
@@ -25,8 +26,9 @@ using FlatOfStage = std::function<at::Tensor(size_t stage)>;
 struct KeptParameter {
   std::string name;
   std::vector<int64_t> shape;
-  int64_t begin = 0;  // element of the parameter where `kept` begins
-  at::Tensor kept;    // a float32 view
+  std::vector<parallel::SliceRun> runs;  // of the file's tensor, to be read into `kept`
+  int64_t begin = 0;                     // element of the slice where `kept` begins
+  at::Tensor kept;                       // a float32 view
 };
 
 std::vector<KeptParameter> kept_parameters(const models::Model& model,
@@ -36,8 +38,12 @@ std::vector<KeptParameter> kept_parameters(const models::Model& model,
     for (const models::Parameter& parameter : model.stages[i].parameters) {
       if (!parameter.grad.defined()) continue;
       const ParameterPart part = kept_part_of(model.stages[i], parameter);
-      result.push_back({parameter.name, parameter.shape, part.begin,
-                        flat_of_stage(i).narrow(0, part.offset, part.size)});
+      result.push_back({.name = parameter.name,
+                        .shape = parameter.shape,
+                        .runs = parallel::slice_runs(parameter.shape, parameter.slice,
+                                                     {part.begin, part.begin + part.size}),
+                        .begin = part.begin,
+                        .kept = flat_of_stage(i).narrow(0, part.offset, part.size)});
     }
   }
   return result;
@@ -95,13 +101,14 @@ void read_kept(const KeptParameter& parameter, const Lookup& lookup, const fs::p
                                        formats::format_shape(entry.shape),
                                 .expected = expected});
   }
-  if (parameter.kept.numel() == 0) return;
   at::Tensor target = parameter.kept;
-  const bool direct = target.is_cpu();
-  at::Tensor value = direct ? target : at::empty(target.sizes(), at::kFloat);
-  found->file->read(entry, static_cast<uint64_t>(parameter.begin) * sizeof(float),
-                    {static_cast<std::byte*>(value.mutable_data_ptr()), value.nbytes()});
-  if (!direct) target.copy_(value);
+  if (target.numel() == 0) return;
+  const models::FileTensor tensor{.dtype = entry.dtype,
+                                  .shape = entry.shape,
+                                  .bytes = found->file->bytes(entry),
+                                  .file = found->file,
+                                  .entry = found->entry};
+  models::read_runs(tensor, parameter.runs, parameter.begin, target);
 }
 
 void read_moments(const fs::path& path, const std::vector<KeptParameter>& parameters) {

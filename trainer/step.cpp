@@ -1,18 +1,20 @@
 #include "trainer/step.h"
 
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <string>
 
 #include "core/error.h"
 #include "parallel/comm/agree.h"
+#include "trainer/activations.h"
 #include "trainer/gather.h"
 #include "trainer/gradient_sum.h"
 #include "trainer/numerical.h"
+#include "trainer/stage_messages.h"
 #include "trainer/step_numbers.h"
 
 namespace hone::trainer {
@@ -20,7 +22,6 @@ namespace {
 
 using parallel::Action;
 using parallel::ActionKind;
-using parallel::Keep;
 
 Part part_of(ActionKind kind) {
   switch (kind) {
@@ -36,27 +37,43 @@ Part part_of(ActionKind kind) {
     case ActionKind::kFree:
     case ActionKind::kReduce:
     case ActionKind::kUpdate:
+    case ActionKind::kSendOutput:
+    case ActionKind::kReceiveInput:
+    case ActionKind::kSendGradient:
+    case ActionKind::kReceiveGradient:
       break;
   }
   return Part::kCommunicate;
 }
 
-// Activations are [T, D]: tokens of the micro-batch by hidden size.
+bool computes(const Action& action) {
+  return action.kind == ActionKind::kForward || action.kind == ActionKind::kLoss ||
+         action.kind == ActionKind::kRecompute || action.kind == ActionKind::kBackward;
+}
+
+// Not what the ranks of a round do together.
+bool is_of_own_micro_batch(const Action& action) { return computes(action) || action.peer >= 0; }
+
 class StepRun {
  public:
   StepRun(models::Model& model, OptimizerState& optimizer, parallel::Mesh& mesh,
-          std::span<const data::MicroBatch> micro_batches, const StepOptions& options)
+          const std::vector<Action>& actions, std::span<const data::MicroBatch> micro_batches,
+          const StepOptions& options)
       : model_(model),
         optimizer_(optimizer),
         mesh_(mesh),
         micro_batches_(micro_batches),
         options_(options),
-        inputs_(model.stages.size()),
-        outputs_(model.stages.size()),
+        activations_(model, options.seed, options.step,
+                     [this](int64_t index) { return make_batch(micro_batch(index)); }),
+        messages_(mesh.pipeline),
         parameters_(model, mesh),
         gradients_(model, mesh, options.strict),
         numbers_(num_micro_batches(), options.num_sources),
         sums_(options.to_sum) {
+    for (const Action& action : actions) {
+      if (is_of_own_micro_batch(action)) ++num_actions_left_[action.micro_batch];
+    }
     int64_t num_trained = options.num_trained_tokens;
     if (num_trained < 0) {
       num_trained = 0;
@@ -68,26 +85,13 @@ class StepRun {
   void execute(const Action& action) {
     if (action.kind == ActionKind::kUpdate) return update();
     make_ready(action);
-    const Timeline::Span span =
-        timeline().action(part_of(action.kind), [&] { return name_of(action); });
-    switch (action.kind) {
-      case ActionKind::kForward:
-        return forward(action);
-      case ActionKind::kLoss:
-        return loss(action);
-      case ActionKind::kRecompute:
-        return run_under_autograd(action.stage, inputs_[action.stage]);
-      case ActionKind::kBackward:
-        return backward(action);
-      case ActionKind::kGather:
-        return parameters_.start(action.stage);
-      case ActionKind::kFree:
-        return parameters_.free(action.stage);
-      case ActionKind::kReduce:
-        return reduce(action);
-      case ActionKind::kUpdate:
-        break;
+    {
+      const Timeline::Span span =
+          timeline().action(part_of(action.kind), [&] { return name_of(action); });
+      run(action);
     }
+    if (is_of_own_micro_batch(action) && --num_actions_left_[action.micro_batch] == 0)
+      activations_.end(action.micro_batch);
   }
 
   StepResult finish() {
@@ -97,7 +101,7 @@ class StepRun {
     result_.num_trained_tokens = numbers_.num_trained_tokens();
     result_.by_source = numbers_.by_source();
     result_.sums = sums_;
-    result_.comm_bytes += parameters_.bytes() + gradients_.bytes();
+    result_.comm_bytes += parameters_.bytes() + gradients_.bytes() + messages_.bytes();
     return result_;
   }
 
@@ -118,71 +122,76 @@ class StepRun {
     return parallel::describe_action(action, describe_stages(model_));
   }
 
-  // Waits for parameters that are on their way, and lends memory to gradients.
+  models::Batch make_batch(const data::MicroBatch& source) const {
+    return models::make_batch(model_, source.input_ids, source.position_ids, source.labels,
+                              source.cu_doc_lens);
+  }
+
+  // Waits for parameters and activations that are on their way, and lends memory to gradients.
   void make_ready(const Action& action) {
-    const bool computes = action.kind == ActionKind::kForward || action.kind == ActionKind::kLoss ||
-                          action.kind == ActionKind::kRecompute ||
-                          action.kind == ActionKind::kBackward;
-    if (!computes) return;
+    if (!computes(action)) return;
     const bool adds_gradients =
         action.kind == ActionKind::kLoss || action.kind == ActionKind::kBackward;
     const Timeline::Span span =
         timeline().action(Part::kCommunicate, [&] { return "wait to " + name_of(action); });
     parameters_.poll();
+    messages_.poll();
     for (const int64_t stage :
          {action.stage, model_.stages[static_cast<size_t>(action.stage)].shares_with}) {
       if (stage < 0) continue;
       parameters_.wait(stage);
       if (adds_gradients) gradients_.prepare(stage);
     }
+    if (action.kind == ActionKind::kRecompute) return;
+    const MessageKind kind =
+        action.kind == ActionKind::kBackward ? MessageKind::kGradient : MessageKind::kOutput;
+    at::Tensor received_TD = messages_.take(kind, action.stage, action.micro_batch);
+    if (received_TD.defined()) activations_.running(action.micro_batch) = std::move(received_TD);
   }
 
-  void begin_micro_batch(int64_t index) {
-    const data::MicroBatch& source = micro_batch(index);
-    batch_ = models::make_batch(model_, source.input_ids, source.position_ids, source.labels,
-                                source.cu_doc_lens);
-    context_ = training_context(options_.seed, options_.step, index);
-    running_ = at::Tensor();
-  }
-
-  void forward(const Action& action) {
-    if (action.stage == 0) begin_micro_batch(action.micro_batch);
-    if (action.keep == Keep::kGraph) {
-      run_under_autograd(action.stage, running_);
-      running_ = outputs_[action.stage].detach();
-      return;
+  void run(const Action& action) {
+    switch (action.kind) {
+      case ActionKind::kForward:
+        return activations_.forward(action.stage, action.micro_batch, action.keep);
+      case ActionKind::kLoss:
+        return loss(action);
+      case ActionKind::kRecompute:
+        return activations_.recompute(action.stage, action.micro_batch);
+      case ActionKind::kBackward:
+        return activations_.backward(action.stage, action.micro_batch);
+      case ActionKind::kGather:
+        return parameters_.start(action.stage);
+      case ActionKind::kFree:
+        return parameters_.free(action.stage);
+      case ActionKind::kReduce:
+        return reduce(action);
+      case ActionKind::kSendOutput:
+        return send(MessageKind::kOutput, action);
+      case ActionKind::kSendGradient:
+        return send(MessageKind::kGradient, action);
+      case ActionKind::kReceiveInput:
+        return receive(MessageKind::kOutput, action);
+      case ActionKind::kReceiveGradient:
+        return receive(MessageKind::kGradient, action);
+      case ActionKind::kUpdate:
+        break;
     }
-    if (action.keep == Keep::kInput) inputs_[action.stage] = running_;
-    const at::NoGradGuard no_grad;
-    running_ = model_.stages[action.stage].forward(running_, batch_, context_);
   }
 
-  // Leaves inputs_[stage], cut off from what made it, and outputs_[stage] with the graph between
-  // them.
-  void run_under_autograd(int64_t stage, const at::Tensor& input_TD) {
-    const at::AutoGradMode with_grad(true);
-    inputs_[stage] = input_TD.defined() ? input_TD.detach().requires_grad_(true) : input_TD;
-    outputs_[stage] = model_.stages[stage].forward(inputs_[stage], batch_, context_);
+  void send(MessageKind kind, const Action& action) {
+    messages_.send(kind, std::exchange(activations_.running(action.micro_batch), {}), action.peer);
+  }
+
+  void receive(MessageKind kind, const Action& action) {
+    messages_.receive(kind, action.stage, action.micro_batch,
+                      activations_.buffer(action.micro_batch), action.peer);
   }
 
   // A loss that is not finite is one that all ranks must hear of: it is dealt with in `update`.
   void loss(const Action& action) {
-    const at::NoGradGuard no_grad;
-    const kernels::HeadLoss head = model_.head(running_, batch_, loss_scale_, true, context_);
+    const kernels::HeadLoss head = activations_.loss(action.micro_batch, loss_scale_);
+    if (!tells_numbers(model_, mesh_)) return;
     numbers_.enter(action.micro_batch, micro_batch(action.micro_batch), head.loss_sum, head.losses);
-    running_ = head.grad_x_TD;
-  }
-
-  void backward(const Action& action) {
-    at::Tensor output_TD = std::exchange(outputs_[action.stage], {});
-    at::Tensor input_TD = std::exchange(inputs_[action.stage], {});
-    if (!output_TD.requires_grad()) {
-      core::fail(core::ErrorKind::kInternal,
-                 {.what = "the stage has trainable parameters but no graph",
-                  .where = model_.stages[action.stage].name});
-    }
-    torch::autograd::backward({output_TD}, {running_});
-    running_ = input_TD.defined() ? input_TD.grad() : at::Tensor();
   }
 
   void reduce(const Action& action) {
@@ -205,6 +214,7 @@ class StepRun {
     const Timeline::Span whole = timeline().detail("update");
     {
       const Timeline::Span span = timeline().action(Part::kCommunicate, [] { return "reduce"; });
+      messages_.finish();
       gradients_.wait();
     }
     result_.grad_norm = norm_over_ranks();
@@ -239,7 +249,8 @@ class StepRun {
     const int64_t bad = numbers_.first_not_finite();
     if (bad < 0 && std::isfinite(result_.grad_norm)) return;
     parallel::together(mesh_.host, [&] {
-      const bool is_mine = bad % mesh_.data_size() == mesh_.data_rank();
+      const bool is_mine =
+          tells_numbers(model_, mesh_) && bad % mesh_.data_size() == mesh_.data_rank();
       if (bad >= 0 && is_mine) {
         fail_not_finite(model_, "the loss of " + step_name() + " is not finite",
                         numbers_.loss_of(bad), {&micro_batch(bad), 1});
@@ -263,14 +274,13 @@ class StepRun {
   parallel::Mesh& mesh_;
   std::span<const data::MicroBatch> micro_batches_;
   const StepOptions& options_;
-  std::vector<at::Tensor> inputs_, outputs_;  // kept for the backward, one a stage
+  Activations activations_;
+  StageMessages messages_;
+  std::map<int64_t, int64_t> num_actions_left_;  // by micro-batch
   ParameterGather parameters_;
   GradientSum gradients_;
   MicroBatchNumbers numbers_;
   std::vector<double> sums_;
-  models::Batch batch_;
-  models::ForwardContext context_;
-  at::Tensor running_;  // the activation going up, then the gradient coming down
   double loss_scale_ = 1.0;
   bool exchanged_ = false;
   StepResult result_;
@@ -280,23 +290,16 @@ class StepRun {
 }  // namespace
 
 std::vector<parallel::StageDescriptor> describe_stages(const models::Model& model) {
+  const bool is_sharded = model.sharding.shards(parallel::kShardParameters);
   std::vector<parallel::StageDescriptor> stages;
   for (const models::Stage& stage : model.stages) {
-    const bool has_any = stage.trainable.numel() + stage.frozen.numel() > 0;
     stages.push_back({.name = stage.name,
-                      .num_trainable = stage.trainable.numel(),
+                      .num_trainable = models::num_trainable(stage),
                       .shares_with = stage.shares_with,
                       .backward_reads_parameters = stage.backward_reads_parameters,
-                      .is_gathered = has_any && model.sharding.shards(parallel::kShardParameters)});
+                      .is_gathered = is_sharded && !stage.parameters.empty()});
   }
   return stages;
-}
-
-models::ForwardContext training_context(uint64_t seed, int64_t step, int64_t index) {
-  // A step never has 2^24 micro-batches, so every micro-batch of a run has a number of its own.
-  return {.training = true,
-          .seed = seed,
-          .micro_step = (static_cast<uint64_t>(step) << 24) | static_cast<uint64_t>(index)};
 }
 
 StepResult run_step(models::Model& model, OptimizerState& optimizer,
@@ -304,7 +307,8 @@ StepResult run_step(models::Model& model, OptimizerState& optimizer,
                     std::span<const data::MicroBatch> micro_batches, const StepOptions& options) {
   std::optional<parallel::Mesh> own_mesh;
   if (options.mesh == nullptr) own_mesh = parallel::solo_mesh();
-  StepRun run(model, optimizer, own_mesh ? *own_mesh : *options.mesh, micro_batches, options);
+  StepRun run(model, optimizer, own_mesh ? *own_mesh : *options.mesh, actions, micro_batches,
+              options);
   for (const Action& action : actions) run.execute(action);
   return run.finish();
 }

@@ -16,7 +16,8 @@
 
 namespace hone::trainer {
 
-// Element counts of the model's stages; byte figures are left 0.
+// Element counts of the model's stages, of whole tensors, so the same on all ranks; byte figures
+// are left 0.
 std::vector<parallel::StageDescriptor> describe_stages(const models::Model& model);
 
 struct StepOptions {
@@ -46,10 +47,6 @@ struct StepResult {
   std::vector<double> sums;  // of StepOptions::to_sum
   int64_t comm_bytes = 0;    // sent by this rank
 };
-
-// What a forward depends on, for micro-batch `index` of a step: the same numbers whatever ran
-// before.
-models::ForwardContext training_context(uint64_t seed, int64_t step, int64_t index);
 
 // Runs `actions` on the micro-batches of the step that are this rank's, in the order of
 // parallel::micro_batches_of: gradients are zeroed, accumulated over micro-batches and ranks with

@@ -9,6 +9,10 @@ constexpr int64_t kLoss = 0, kTokens = 1, kTrained = 2, kSources = 3;
 
 }  // namespace
 
+bool tells_numbers(const models::Model& model, const parallel::Mesh& mesh) {
+  return mesh.leads() && model.sharding.computes(static_cast<int64_t>(model.stages.size()) - 1);
+}
+
 MicroBatchNumbers::MicroBatchNumbers(int64_t num_micro_batches, int64_t num_sources)
     : num_micro_batches_(num_micro_batches),
       num_sources_(num_sources > 1 ? num_sources : 0),

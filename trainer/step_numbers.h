@@ -6,10 +6,15 @@
 #include <vector>
 
 #include "data/micro_batch.h"
+#include "models/model.h"
 #include "parallel/comm/mesh.h"
 #include "trainer/source_loss.h"
 
 namespace hone::trainer {
+
+// Whether this rank, among those that compute the same micro-batches, is the one that tells what
+// came of them: the one with the head, the first of the tensor and context axes.
+bool tells_numbers(const models::Model& model, const parallel::Mesh& mesh);
 
 // What each micro-batch of a step (or of an evaluation) gave. Every rank enters its own; after
 // `exchange` all have all, so sums over micro-batches in their order have the same bits on every

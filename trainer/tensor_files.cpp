@@ -36,10 +36,14 @@ TensorFileWriter::TensorFileWriter(const fs::path& folder, const std::vector<Ten
   for (const TensorFile& file : files) {
     formats::RangeWriter& writer = writers_.emplace_back(folder / file.path, file.plan);
     for (const models::NamedTensor& tensor : file.tensors) {
-      if (tensor.range.size() == 0) continue;
+      if (tensor.runs.empty()) continue;
       const at::Tensor part = tensor.get();
-      writer.write(tensor.name, static_cast<uint64_t>(tensor.range.begin) * part.element_size(),
-                   {static_cast<const std::byte*>(part.const_data_ptr()), part.nbytes()});
+      const auto* const bytes = static_cast<const std::byte*>(part.const_data_ptr());
+      const auto element = static_cast<int64_t>(part.element_size());
+      for (const parallel::SliceRun& run : tensor.runs) {
+        writer.write(tensor.name, static_cast<uint64_t>(run.whole_begin * element),
+                     {bytes + run.slice_begin * element, static_cast<size_t>(run.count * element)});
+      }
     }
     syncs_.push_back(std::async(std::launch::async, [&writer] { writer.sync(); }));
   }

@@ -25,6 +25,7 @@
 #include "trainer/schedule.h"
 #include "trainer/selection.h"
 #include "trainer/step.h"
+#include "trainer/step_numbers.h"
 #include "trainer/throughput.h"
 #include "trainer/timeline.h"
 
@@ -231,6 +232,12 @@ class Run {
     progress_.step_done(state_.step, result_.last_loss, throughput_.row().tokens_per_second());
   }
 
+  // Of ranks that compute the same micro-batches one counts them.
+  std::vector<double> flops_to_sum(std::span<const data::MicroBatch> micro_batches) const {
+    const bool counts = tells_numbers(inputs_.model, mesh_);
+    return throughput_.flops_of(counts ? micro_batches : std::span<const data::MicroBatch>());
+  }
+
   void run_actions(std::span<const data::MicroBatch> micro_batches) {
     const int64_t num_micro_batches = inputs_.train_data.num_micro_batches(state_.step);
     if (options_.ledger) {
@@ -242,7 +249,8 @@ class Run {
                                               .recompute = options_.gradient_checkpointing,
                                               .shard_level = inputs_.model.sharding.level,
                                               .strict = options_.strict,
-                                              .overlap_reduce = options_.overlap_reduce});
+                                              .overlap_reduce = options_.overlap_reduce,
+                                              .pipeline = inputs_.model.sharding.pipeline});
     note_first_forward();
     last_step_ = run_step(inputs_.model, optimizer_, actions, micro_batches,
                           {.step = state_.step,
@@ -256,7 +264,7 @@ class Run {
                            .overlap_reduce = options_.overlap_reduce,
                            .num_micro_batches = num_micro_batches,
                            .num_trained_tokens = inputs_.train_data.num_trained_tokens(state_.step),
-                           .to_sum = throughput_.flops_of(micro_batches),
+                           .to_sum = flops_to_sum(micro_batches),
                            .before_update = [&] { saves_.wait_until_read(); }});
   }
 
@@ -289,8 +297,12 @@ class Run {
   // Of this rank; none of a run on one.
   std::optional<Communication> communication_since_row() {
     const double seconds = timeline_.seconds_of(Part::kCommunicate);
-    const Communication since{std::exchange(comm_bytes_, 0),
-                              seconds - std::exchange(comm_seconds_, seconds)};
+    Communication since{
+        std::exchange(comm_bytes_, 0), seconds - std::exchange(comm_seconds_, seconds), {}};
+    for (const auto& [axis, use] : mesh_.uses) {
+      const parallel::AxisUse used = std::exchange(*use, {});
+      since.axes.push_back({axis, used.bytes, used.seconds});
+    }
     return mesh_.host.size() > 1 ? std::optional(since) : std::nullopt;
   }
 

@@ -1,4 +1,4 @@
-// RMSNorm, SwiGLU, RoPE, cross-entropy, dropout: bodies for one instruction set.
+// RMSNorm, SwiGLU, RoPE, dropout: bodies for one instruction set.
 #pragma once
 
 #include "kernels/simd/vec.h"
@@ -168,44 +168,6 @@ void row_dots(const T* a, const T* b, int64_t stride, int64_t rows, int64_t dim,
       sum = sum + load_n(a + t * stride + d, dim - d) * load_n(b + t * stride + d, dim - d);
     }
     out[t] = sum_lanes(sum);
-  }
-}
-
-template <typename T>
-void cross_entropy(T* logits, const int64_t* labels, int64_t rows, int64_t vocab, float grad_scale,
-                   bool want_grad, double* losses) {
-  for (int64_t t = 0; t < rows; ++t) {
-    T* row = logits + t * vocab;
-    VecF highest = broadcast(scalar(row));
-    int64_t v = 0;
-    for (; v + kLanes <= vocab; v += kLanes) highest = max_of(load(row + v), highest);
-    float top = max_lanes(highest);
-    for (; v < vocab; ++v) top = scalar(row + v) > top ? scalar(row + v) : top;
-    double total = 0;
-    VecF sum{};
-    for (v = 0; v < vocab; v += kLanes) {
-      const int64_t n = vocab - v;
-      VecF e = exp_of(load_n(row + v, n) - top);
-      if (n < kLanes) e = lane_numbers() < static_cast<float>(n) ? e : VecF{};
-      sum = sum + e;
-      if (v % (kLanes * 64) == 0) {  // spill to float64 now and then: vocabularies are long
-        total += static_cast<double>(sum_lanes(sum));
-        sum = VecF{};
-      }
-    }
-    total += static_cast<double>(sum_lanes(sum));
-    const double log_sum = std::log(total) + static_cast<double>(top);
-    const float label_logit = scalar(row + labels[t]);
-    losses[t] = log_sum - static_cast<double>(label_logit);
-    if (!want_grad) continue;
-    const float factor = static_cast<float>(static_cast<double>(grad_scale) / total);
-    for (v = 0; v < vocab; v += kLanes) {
-      const int64_t n = vocab - v;
-      store_n(row + v, exp_of(load_n(row + v, n) - top) * factor, n);
-    }
-    const double label_probability = std::exp(static_cast<double>(label_logit) - log_sum);
-    set_scalar(row + labels[t],
-               static_cast<float>((label_probability - 1.0) * static_cast<double>(grad_scale)));
   }
 }
 

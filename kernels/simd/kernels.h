@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/simd/attention.h"
+#include "kernels/simd/cross_entropy.h"
 #include "kernels/simd/elementwise.h"
 #include "kernels/simd/optimizer.h"
 
@@ -10,10 +11,13 @@ namespace hone::kernels {
 namespace {
 
 template <typename T>
-constexpr TypedKernels<T> kTyped = {&rms_norm_forward<T>, &rms_norm_backward<T>, &swiglu_forward<T>,
-                                    &swiglu_backward<T>,  &rope_forward<T>,      &rope_backward<T>,
-                                    &row_dots<T>,         &cross_entropy<T>,     &dropout<T>,
-                                    &add_bias<T>,         &add_columns<T>,       &accumulate<T>};
+constexpr TypedKernels<T> kTyped = {&rms_norm_forward<T>, &rms_norm_backward<T>,
+                                    &swiglu_forward<T>,   &swiglu_backward<T>,
+                                    &rope_forward<T>,     &rope_backward<T>,
+                                    &row_dots<T>,         &cross_entropy<T>,
+                                    &log_sums<T>,         &cross_entropy_gradient<T>,
+                                    &dropout<T>,          &add_bias<T>,
+                                    &add_columns<T>,      &accumulate<T>};
 
 constexpr KernelTable make_table(const char* name) {
   return {name,

@@ -90,6 +90,14 @@ struct TypedKernels {
   // onehot).
   void (*cross_entropy)(T* logits, const int64_t* labels, int64_t rows, int64_t vocab,
                         float grad_scale, bool want_grad, double* losses);
+  // The same where a rank has a part of the vocabulary; labels count from its first, -1 is another
+  // rank's. First: a pair a row, log of the sum of the exponentials here (-inf of none), and the
+  // label's logit (0 if it is another rank's).
+  void (*log_sums)(const T* logits, const int64_t* labels, int64_t rows, int64_t vocab,
+                   double* pairs);
+  // Then, from the log-sums over all ranks: logits become grad_scale * (softmax - onehot).
+  void (*cross_entropy_gradient)(T* logits, const int64_t* labels, int64_t rows, int64_t vocab,
+                                 float grad_scale, const double* log_sums);
   // dst (+)= src * mask for elements [begin, begin + count); src and dst point at element `begin`.
   void (*dropout)(const DropoutKey& key, const T* src, T* dst, int64_t begin, int64_t count,
                   bool accumulate);

@@ -18,6 +18,26 @@ int color_of(const Layout& layout, RankPosition position,
   return static_cast<int>(rank_at(layout, position));
 }
 
+// Groups of one rank have nothing to measure.
+void measure(Mesh& mesh) {
+  const auto measure_axis = [&](const std::string& name,
+                                std::initializer_list<Communicator*> groups) {
+    const auto use = std::make_shared<AxisUse>();
+    bool is_used = false;
+    for (Communicator* group : groups) {
+      if (group->size() == 1) continue;
+      *group = timed(*group, use);
+      is_used = true;
+    }
+    if (is_used) mesh.uses.emplace_back(name, use);
+  };
+  measure_axis("dp_shard", {&mesh.shard});
+  measure_axis("dp_replicate", {&mesh.replicate});
+  measure_axis("tp", {&mesh.tensor});
+  measure_axis("cp", {&mesh.context});
+  measure_axis("pp", {&mesh.pipeline, &mesh.ends});
+}
+
 }  // namespace
 
 int64_t Mesh::data_rank() const { return data_parallel_rank(layout, rank); }
@@ -35,15 +55,18 @@ Mesh make_mesh(const Communicator& world, const Layout& layout) {
   const bool is_end = position.pipeline == 0 || position.pipeline == layout.pp - 1;
   const int ends_color =
       is_end ? color_of(layout, position, {&RankPosition::pipeline}) : world.rank();
-  return {.layout = layout,
-          .rank = world.rank(),
-          .host = Communicator(world.backend()->host()),
-          .shard = group({&RankPosition::shard, &RankPosition::context}),
-          .replicate = group({&RankPosition::replicate}),
-          .tensor = group({&RankPosition::tensor}),
-          .context = group({&RankPosition::context}),
-          .pipeline = group({&RankPosition::pipeline}),
-          .ends = world.split(ends_color, world.rank())};
+  Mesh mesh{.layout = layout,
+            .rank = world.rank(),
+            .host = Communicator(world.backend()->host()),
+            .shard = group({&RankPosition::shard, &RankPosition::context}),
+            .replicate = group({&RankPosition::replicate}),
+            .tensor = group({&RankPosition::tensor}),
+            .context = group({&RankPosition::context}),
+            .pipeline = group({&RankPosition::pipeline}),
+            .ends = world.split(ends_color, world.rank()),
+            .uses = {}};
+  measure(mesh);
+  return mesh;
 }
 
 Mesh solo_mesh() { return make_mesh(Communicator(make_solo()), {}); }

@@ -1,7 +1,13 @@
 // The communicators of a layout, as one rank holds them.
 #pragma once
 
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/timed.h"
 #include "parallel/layout.h"
 
 namespace hone::parallel {
@@ -19,6 +25,9 @@ struct Mesh {
   // The first and the last of the pipeline axis, which both hold a tied embedding; this rank alone
   // where it is neither, or both.
   Communicator ends;
+  // What this rank's calls of the groups cost, by the recipe's name of the axis, in the order of
+  // the groups above; `ends` counts to pp, host is not counted. Only groups of several ranks.
+  std::vector<std::pair<std::string, std::shared_ptr<AxisUse>>> uses;
 
   RankPosition position() const { return rank_position(layout, rank); }
   int64_t data_size() const { return layout.data_parallel_size(); }

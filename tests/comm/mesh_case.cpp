@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <numeric>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "parallel/shards.h"
 #include "tests/comm/values.h"
 
 namespace hone::test {
@@ -19,46 +23,81 @@ int64_t members_of(Communicator& group, int64_t world_rank) {
   return sum;
 }
 
-template <typename Predicate>
-int64_t expected_members(const Layout& layout, const Predicate& belongs) {
-  int64_t sum = 0;
-  for (int64_t rank = 0; rank < layout.num_ranks(); ++rank)
-    sum += belongs(rank_position(layout, rank)) ? int64_t{1} << rank : 0;
-  return sum;
+// A group has the ranks that differ from this one in `axes` only, in the order of the world.
+void check_group(Mesh& mesh, Communicator& group, const std::string& name,
+                 std::initializer_list<int64_t RankPosition::*> axes) {
+  const RankPosition own = mesh.position();
+  int64_t members = 0, size = 0, place = 0;
+  for (int64_t rank = 0; rank < mesh.layout.num_ranks(); ++rank) {
+    RankPosition other = rank_position(mesh.layout, rank);
+    for (const auto axis : axes) other.*axis = own.*axis;
+    if (!(other == own)) continue;
+    members += int64_t{1} << rank;
+    size += 1;
+    place += rank < mesh.rank ? 1 : 0;
+  }
+  expect(group.size() == size, "the size of the group " + name);
+  expect(group.rank() == place, "the rank in the group " + name);
+  expect(members_of(group, mesh.rank) == members, "the sum over the group " + name);
+}
+
+// The first and the last of the pipeline; the others are alone.
+void check_ends(Mesh& mesh) {
+  const int64_t last = mesh.layout.pp - 1;
+  RankPosition first_end = mesh.position(), last_end = first_end;
+  int64_t members = int64_t{1} << mesh.rank;
+  if (first_end.pipeline == 0 || first_end.pipeline == last) {
+    first_end.pipeline = 0;
+    last_end.pipeline = last;
+    members |= int64_t{1} << rank_at(mesh.layout, first_end);
+    members |= int64_t{1} << rank_at(mesh.layout, last_end);
+  }
+  expect(members_of(mesh.ends, mesh.rank) == members, "the sum over the group of the ends");
 }
 
 void check_groups(Mesh& mesh) {
-  const RankPosition own = rank_position(mesh.layout, mesh.rank);
-  expect(mesh.shard.size() == mesh.layout.dp_shard, "the size of the shard group");
-  expect(mesh.shard.rank() == own.shard, "the rank in the shard group");
-  expect(mesh.replicate.size() == mesh.layout.dp_replicate, "the size of the replicate group");
-  expect(mesh.replicate.rank() == own.replicate, "the rank in the replicate group");
+  using P = RankPosition;
   expect(mesh.host.size() == mesh.layout.num_ranks(), "all ranks in the host group");
   expect(mesh.host.rank() == mesh.rank, "the rank in the host group");
-  const auto of_shard = [&](RankPosition other) {
-    other.shard = own.shard;
-    return other == own;
-  };
-  const auto of_replicate = [&](RankPosition other) {
-    other.replicate = own.replicate;
-    return other == own;
-  };
-  expect(members_of(mesh.shard, mesh.rank) == expected_members(mesh.layout, of_shard),
-         "the sum over the shard group");
-  expect(members_of(mesh.replicate, mesh.rank) == expected_members(mesh.layout, of_replicate),
-         "the sum over the replicate group");
+  check_group(mesh, mesh.shard, "shard", {&P::shard, &P::context});
+  check_group(mesh, mesh.replicate, "replicate", {&P::replicate});
+  check_group(mesh, mesh.tensor, "tensor", {&P::tensor});
+  check_group(mesh, mesh.context, "context", {&P::context});
+  check_group(mesh, mesh.pipeline, "pipeline", {&P::pipeline});
+  check_ends(mesh);
+}
+
+// Every axis of several ranks is listed, and a call of its group counts to it and to no other.
+void check_uses(Mesh& mesh) {
+  const std::vector<std::pair<std::string, Communicator*>> groups = {
+      {"dp_shard", &mesh.shard}, {"dp_replicate", &mesh.replicate},
+      {"tp", &mesh.tensor},      {"cp", &mesh.context},
+      {"pp", &mesh.pipeline},    {"pp", &mesh.ends}};
+  size_t listed = 0;
+  for (const auto& [name, group] : groups) {
+    for (const auto& use : mesh.uses) *use.second = {};
+    int64_t one = 1, sum = 0;
+    group->all_reduce(&one, &sum, 1, DType::kInt64);
+    listed += group != &mesh.ends && group->size() > 1 ? 1 : 0;
+    for (const auto& [axis, use] : mesh.uses) {
+      const bool is_its = axis == name && group->size() > 1;
+      expect((use->bytes > 0) == is_its && (use->seconds > 0) == is_its,
+             "a call of " + name + " that counts to it, not to " + axis);
+    }
+  }
+  expect(mesh.uses.size() == listed, "the axes of several ranks, once each");
 }
 
 // The kept parts, put together in the order of the shard group, are the buffer; replicas keep the
 // same.
 void check_kept_parts(Mesh& mesh) {
   for (const int64_t count : {0, 1, 15, 16, 100, 1000}) {
-    const ElementRange kept = mesh.kept_part(count);
+    const ElementRange kept = part_of(count, mesh.shard.rank(), mesh.shard.size());
     std::vector<int64_t> part(static_cast<size_t>(kept.size()));
     std::iota(part.begin(), part.end(), kept.begin);
     std::vector<int64_t> whole(static_cast<size_t>(count), -1), expected(whole.size());
     std::iota(expected.begin(), expected.end(), 0);
-    mesh.shard.all_gather(part.data(), whole.data(), part_sizes(count, mesh.layout.dp_shard),
+    mesh.shard.all_gather(part.data(), whole.data(), part_sizes(count, mesh.shard.size()),
                           DType::kInt64);
     expect(whole == expected, "kept parts that make the buffer");
     std::vector<int64_t> begins(static_cast<size_t>(mesh.replicate.size()));
@@ -68,14 +107,24 @@ void check_kept_parts(Mesh& mesh) {
   }
 }
 
+// Each data-parallel rank is that of one leader, and of all that compute the same micro-batches.
 void check_data_ranks(Mesh& mesh) {
-  const int64_t own = mesh.data_rank();
-  std::vector<int64_t> ranks(static_cast<size_t>(mesh.host.size())), expected(ranks.size());
+  const int64_t own = mesh.data_rank(), size = mesh.data_size();
+  const int64_t led = mesh.leads() ? own : -1;
+  std::vector<int64_t> ranks(static_cast<size_t>(mesh.host.size())), leaders(ranks.size());
   mesh.host.all_gather(&own, ranks.data(), 1, DType::kInt64);
-  std::ranges::sort(ranks);
-  std::iota(expected.begin(), expected.end(), 0);
-  expect(ranks == expected, "every place among the data-parallel ranks taken once");
-  expect(mesh.data_size() == mesh.host.size(), "as many places as ranks");
+  mesh.host.all_gather(&led, leaders.data(), 1, DType::kInt64);
+  for (int64_t place = 0; place < size; ++place) {
+    expect(std::ranges::count(ranks, place) == mesh.host.size() / size,
+           "as many ranks of one place among the data-parallel ones as of another");
+    expect(std::ranges::count(leaders, place) == mesh.layout.pp,
+           "one leader of a micro-batch at each stage of the pipeline");
+  }
+  for (Communicator* peers : {&mesh.tensor, &mesh.context, &mesh.pipeline}) {
+    int64_t highest = 0;
+    peers->all_reduce(&own, &highest, 1, DType::kInt64, ReduceOp::kMax);
+    expect(highest == own, "peers that compute the same micro-batches");
+  }
 }
 
 }  // namespace
@@ -84,6 +133,7 @@ void check_mesh(const Communicator& world, const Layout& layout) {
   Mesh mesh = make_mesh(world, layout);
   expect(mesh.layout == layout && mesh.rank == world.rank(), "the mesh of this rank");
   check_groups(mesh);
+  check_uses(mesh);
   check_kept_parts(mesh);
   check_data_ranks(mesh);
 }

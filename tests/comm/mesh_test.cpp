@@ -32,10 +32,17 @@ INSTANTIATE_TEST_SUITE_P(Layouts, MeshOf,
                                          Layout{.dp_replicate = 4}, Layout{.dp_shard = 2},
                                          Layout{.dp_shard = 3}, Layout{.dp_shard = 4},
                                          Layout{.dp_replicate = 2, .dp_shard = 2},
-                                         Layout{.dp_replicate = 2, .dp_shard = 3}),
+                                         Layout{.dp_replicate = 2, .dp_shard = 3}, Layout{.tp = 2},
+                                         Layout{.cp = 3}, Layout{.pp = 2}, Layout{.pp = 3},
+                                         Layout{.cp = 2, .tp = 2}, Layout{.dp_shard = 2, .cp = 2},
+                                         Layout{.tp = 2, .pp = 3},
+                                         Layout{.dp_replicate = 2, .tp = 2, .pp = 2},
+                                         Layout{.dp_shard = 2, .cp = 2, .tp = 2}),
                          [](const auto& info) {
-                           return "replicate" + std::to_string(info.param.dp_replicate) + "_shard" +
-                                  std::to_string(info.param.dp_shard);
+                           const Layout& l = info.param;
+                           return "replicate" + std::to_string(l.dp_replicate) + "_shard" +
+                                  std::to_string(l.dp_shard) + "_cp" + std::to_string(l.cp) +
+                                  "_tp" + std::to_string(l.tp) + "_pp" + std::to_string(l.pp);
                          });
 
 // Neighbours shard, so that what moves most stays on one machine.
@@ -45,19 +52,28 @@ TEST(Mesh, TwoByTwoRanksByHand) {
     EXPECT_EQ(mesh.shard.rank(), world.rank() % 2);
     EXPECT_EQ(mesh.replicate.rank(), world.rank() / 2);
     EXPECT_EQ(mesh.data_rank(), world.rank());
-    const ElementRange low{0, 48}, high{48, 100};
-    EXPECT_EQ(mesh.kept_part(100), world.rank() % 2 == 0 ? low : high);
   });
 }
 
-TEST(Mesh, OneRankKeepsEverything) {
-  Mesh mesh = solo_mesh();
+TEST(Mesh, AMiddleOfThePipelineIsNoEnd) {
+  run_ranks(6, [](Communicator& world) {
+    const Mesh mesh = make_mesh(world, {.tp = 2, .pp = 3});
+    EXPECT_EQ(mesh.tensor.rank(), world.rank() % 2);
+    EXPECT_EQ(mesh.pipeline.rank(), world.rank() / 2);
+    EXPECT_EQ(mesh.ends.size(), world.rank() / 2 == 1 ? 1 : 2);
+    EXPECT_EQ(mesh.leads(), world.rank() % 2 == 0);
+  });
+}
+
+TEST(Mesh, OneRankIsAloneInEveryGroup) {
+  const Mesh mesh = solo_mesh();
   EXPECT_EQ(mesh.host.size(), 1);
   EXPECT_EQ(mesh.shard.size(), 1);
   EXPECT_EQ(mesh.replicate.size(), 1);
   EXPECT_EQ(mesh.data_size(), 1);
   EXPECT_EQ(mesh.data_rank(), 0);
-  EXPECT_EQ(mesh.kept_part(77), (ElementRange{0, 77}));
+  EXPECT_TRUE(mesh.leads());
+  EXPECT_TRUE(mesh.uses.empty());
 }
 
 TEST(Mesh, ALayoutOfAnotherNumberOfRanksIsRefusedOnEveryRank) {

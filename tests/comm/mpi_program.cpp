@@ -55,9 +55,12 @@ void one_calls_nothing(Communicator& comm) {
 }
 
 void check_meshes(const Communicator& world) {
-  for (int64_t dp_shard = 1; dp_shard <= world.size(); ++dp_shard) {
-    if (world.size() % dp_shard == 0)
-      test::check_mesh(world, {.dp_replicate = world.size() / dp_shard, .dp_shard = dp_shard});
+  for (int64_t size = 1; size <= world.size(); ++size) {
+    if (world.size() % size != 0) continue;
+    const int64_t rest = world.size() / size;
+    test::check_mesh(world, {.dp_replicate = rest, .dp_shard = size});
+    test::check_mesh(world, {.cp = rest, .tp = size});
+    test::check_mesh(world, {.dp_shard = rest, .pp = size});
   }
 }
 

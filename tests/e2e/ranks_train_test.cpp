@@ -232,11 +232,16 @@ TEST(RanksFiles, MetricsTellWhatCommunicationCostOnlyWhereThereIsAny) {
     ++num_steps;
     EXPECT_GT(row.at("comm_bytes").get<int64_t>(), 0) << row;
     EXPECT_GE(row.at("exposed_comm_seconds").get<double>(), 0) << row;
+    const core::Json& axes = row.at("communication");
+    EXPECT_EQ(axes.size(), 1u) << row;
+    EXPECT_GE(axes.at("dp_shard").at("bytes"), row.at("comm_bytes")) << row;
+    EXPECT_GT(axes.at("dp_shard").at("exposed_seconds").get<double>(), 0) << row;
   }
   EXPECT_EQ(num_steps, 4u);
   for (const core::Json& row : rows_of(one / "out" / "metrics.jsonl")) {
     EXPECT_FALSE(row.contains("comm_bytes")) << row;
     EXPECT_FALSE(row.contains("exposed_comm_seconds")) << row;
+    EXPECT_FALSE(row.contains("communication")) << row;
   }
 }
 

@@ -103,8 +103,8 @@ inline std::vector<std::string> timeless_metrics(const fs::path& path) {
   std::istringstream lines(slurp(path));
   for (std::string line; std::getline(lines, line);) {
     core::Json row = core::Json::parse(line);
-    for (const char* key :
-         {"tokens_per_second", "flops_share", "comm_bytes", "exposed_comm_seconds"})
+    for (const char* key : {"tokens_per_second", "flops_share", "comm_bytes",
+                            "exposed_comm_seconds", "communication"})
       row.erase(key);
     rows.push_back(row.dump());
   }

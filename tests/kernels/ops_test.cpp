@@ -189,6 +189,56 @@ TEST(Dropout, ForwardAndBackwardUseOneMaskWhateverOtherAdaptersDo) {
   EXPECT_TRUE(at::equal(a.grad().eq(0), mask.eq(0)));
 }
 
+// The adapter's x is rows [13, 24) and columns [first, first + width) of a whole of 60 columns.
+TEST(Dropout, TheMaskOfAPartIsThatPartOfTheWholeMask) {
+  for (const auto& [first, width] : {std::pair{0, 60}, {0, 30}, {30, 30}, {17, 5}, {59, 1}}) {
+    const Lora whole = loras(0.5, at::kFloat)[0];
+    Lora part = whole;
+    part.dropout_first_row = 13;
+    part.dropout_first_column = first;
+    part.dropout_columns = 60;
+    part.a_RD = oracle::weight(whole.a_RD.value.narrow(1, first, width).contiguous());
+    const at::Tensor mask =
+        dropout_factors(40, 60, whole).narrow(0, 13, 11).narrow(1, first, width);
+    EXPECT_TRUE(at::equal(dropout_factors(11, width, part), mask)) << first;
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor x = oracle::rand({11, width}, 1).to(type);
+      EXPECT_TRUE(at::equal(dropped(x, part), (x.to(at::kFloat) * mask).to(type))) << first;
+    }
+    const at::Tensor x = oracle::leaf(oracle::rand({11, width}, 1));
+    linear(x, oracle::weight(at::zeros({64, width}), false), {}, {part}).sum().backward();
+    EXPECT_TRUE(at::equal(x.grad().eq(0), mask.eq(0))) << first;
+  }
+}
+
+TEST(Dropout, PartsOfTheInputAddUpToTheWholeAdapter) {
+  const Lora whole = loras(0.3, at::kFloat)[0];
+  const at::Tensor x = oracle::rand({90, 60}, 1), g = oracle::rand({90, 64}, 2);
+  const Weight none = oracle::weight(at::zeros({64, 60}), false);
+  const at::Tensor input = oracle::leaf(x), expected = linear(input, none, {}, {whole});
+  expected.backward(g);
+  at::Tensor sum = at::zeros_like(g);
+  std::vector<at::Tensor> dx, da;
+  for (const int64_t first : {0, 20}) {
+    const int64_t width = first == 0 ? 20 : 40;
+    Lora part = whole;
+    part.dropout_first_column = first;
+    part.dropout_columns = 60;
+    part.a_RD = oracle::weight(whole.a_RD.value.narrow(1, first, width).contiguous());
+    part.b_OR = oracle::weight(whole.b_OR.value);
+    const at::Tensor own = oracle::leaf(x.narrow(1, first, width));
+    const at::Tensor y =
+        linear(own, {none.value.narrow(1, first, width).contiguous(), {}}, {}, {part});
+    y.backward(g);
+    sum += y.detach();
+    dx.push_back(own.grad());
+    da.push_back(part.a_RD.grad);
+  }
+  EXPECT_LT(oracle::distance(sum, expected), kBound);
+  EXPECT_LT(oracle::distance(at::cat(dx, 1), input.grad()), kBound);
+  EXPECT_LT(oracle::distance(at::cat(da, 1), whole.a_RD.grad), kBound);
+}
+
 TEST(Embedding, RepeatedTokensAddUpAndRepeatBitwise) {
   const at::Tensor ids = at::tensor({3, 1, 3, 3, 0}, at::kLong);
   const Weight w = oracle::weight(oracle::rand({4, 70}, 1)), again = oracle::weight(w.value);

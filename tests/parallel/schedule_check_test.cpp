@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "parallel/schedule.h"
+#include "parallel/step_ranks.h"
 #include "tests/parallel/steps.h"
 
 namespace hone::parallel {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "parallel/step_ranks.h"
 #include "tests/parallel/steps.h"
 
 namespace hone::parallel {
@@ -293,7 +294,7 @@ TEST(Schedule, ARankWithoutMicroBatchesTakesPartInTheCollectivesAlone) {
 }
 
 TEST(Schedule, WhatCannotBeScheduledIsRefused) {
-  EXPECT_THROW(make_step(full_model(), {.tp = 2}, 0, {}), core::Error);
+  EXPECT_THROW(make_step(full_model(), {.pp = 2}, 0, {}), core::Error);
   EXPECT_THROW(make_step(full_model(), {}, 1, {}), core::Error);
   EXPECT_THROW(make_step(full_model(), {}, 0, {.num_micro_batches = 0}), core::Error);
   EXPECT_THROW(make_step({{"head", 1}}, {}, 0, {}), core::Error);

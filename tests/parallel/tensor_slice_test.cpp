@@ -2,66 +2,94 @@
 
 #include <gtest/gtest.h>
 
-#include "core/error.h"
+#include <vector>
 
 namespace hone::parallel {
 namespace {
 
-using Runs = std::vector<SliceRun>;
-
-TEST(TensorSlice, RowsOfASliceAreOneRunFromWhereTheyBegin) {
-  const std::vector<int64_t> shape{6, 4};
-  const TensorSlice slice{.dim = 0, .range = {2, 5}, .owned = {2, 5}};
-  EXPECT_EQ(slice_shape(shape, slice), (std::vector<int64_t>{3, 4}));
-  EXPECT_EQ(slice_numel(shape, slice), 12);
-  EXPECT_EQ(slice_runs(shape, slice, {3, 10}), (Runs{{11, 3, 7}}));
-  EXPECT_EQ(slice_runs(shape, slice, {3, 3}), Runs{});
-}
-
-TEST(TensorSlice, ColumnsOfASliceAreARunARow) {
-  const std::vector<int64_t> shape{3, 5};
-  const TensorSlice slice{.dim = 1, .range = {1, 3}, .owned = {1, 3}};
-  EXPECT_EQ(slice_shape(shape, slice), (std::vector<int64_t>{3, 2}));
-  EXPECT_EQ(slice_runs(shape, slice, {0, 6}), (Runs{{1, 0, 2}, {6, 2, 2}, {11, 4, 2}}));
-  EXPECT_EQ(slice_runs(shape, slice, {1, 5}), (Runs{{2, 1, 1}, {6, 2, 2}, {11, 4, 1}}))
-      << "a part may begin and end inside a row";
-}
-
-TEST(TensorSlice, ElementsInsideTheCutDimStayTogether) {
-  const TensorSlice slice{.dim = 1, .range = {2, 4}, .owned = {2, 4}};
-  EXPECT_EQ(slice_runs({2, 4, 3}, slice, {0, 12}), (Runs{{6, 0, 6}, {18, 6, 6}}));
-}
-
-TEST(TensorSlice, RowsThatAnEarlierRankHasAreNotOwned) {
-  const std::vector<int64_t> shape{6, 4};
-  const TensorSlice slice{.dim = 0, .range = {2, 5}, .owned = {3, 5}, .is_shared = true};
-  EXPECT_EQ(owned_elements(shape, slice), (ElementRange{4, 12}));
-  EXPECT_EQ(owned_runs(shape, slice, {1, 7}), (Runs{{12, 4, 3}}));
-  EXPECT_EQ(owned_runs(shape, slice, {0, 4}), Runs{});
-}
-
-TEST(TensorSlice, ColumnsAreOwnedWholeOrNotAtAll) {
-  const std::vector<int64_t> shape{3, 5};
-  TensorSlice slice{.dim = 1, .range = {1, 3}, .owned = {1, 3}};
-  EXPECT_EQ(owned_elements(shape, slice), (ElementRange{0, 6}));
-  EXPECT_EQ(owned_runs(shape, slice, {1, 5}), slice_runs(shape, slice, {1, 5}));
-  slice.owned = {3, 3};
-  EXPECT_EQ(owned_elements(shape, slice).size(), 0);
-  EXPECT_EQ(owned_runs(shape, slice, {1, 5}), Runs{});
-  slice.owned = {2, 3};
-  EXPECT_THROW(owned_elements(shape, slice), core::Error);
-}
-
-TEST(TensorSlice, AWholeTensorIsOwnedByTheFirstRankAlone) {
-  const std::vector<int64_t> shape{4, 2};
-  for (const int64_t index : {0, 1, 2}) {
-    const TensorSlice slice = whole_slice(shape, {index, 3});
-    EXPECT_EQ(slice_shape(shape, slice), shape);
-    EXPECT_TRUE(slice.is_shared);
-    EXPECT_EQ(owned_elements(shape, slice).size(), index == 0 ? 8 : 0);
-    EXPECT_EQ(slice_runs(shape, slice, {0, 8}), (Runs{{0, 0, 8}}));
+// For every element of the slice, row-major, its place in the whole tensor.
+std::vector<int64_t> places_in_whole(const std::vector<int64_t>& shape, const TensorSlice& slice) {
+  int64_t numel = 1;
+  for (const int64_t size : shape) numel *= size;
+  std::vector<int64_t> places;
+  for (int64_t place = 0; place < numel; ++place) {
+    int64_t below = 1;
+    for (size_t dim = shape.size(); dim-- > static_cast<size_t>(slice.dim) + 1;)
+      below *= shape[dim];
+    const int64_t index = place / below % shape[static_cast<size_t>(slice.dim)];
+    if (index >= slice.range.begin && index < slice.range.end) places.push_back(place);
   }
-  EXPECT_FALSE(whole_slice(shape, {}).is_shared);
+  return places;
+}
+
+TEST(TensorSlice, RunsNameEveryElementOfAPartWithItsPlaceInTheWhole) {
+  const std::vector<std::vector<int64_t>> shapes{{6}, {4, 5}, {3, 4, 2}, {2, 3, 4}};
+  for (const auto& shape : shapes) {
+    for (size_t dim = 0; dim < shape.size(); ++dim) {
+      for (int64_t first = 0; first < shape[dim]; ++first) {
+        for (int64_t end = first + 1; end <= shape[dim]; ++end) {
+          TensorSlice slice;
+          slice.dim = static_cast<int64_t>(dim);
+          slice.range = {first, end};
+          const std::vector<int64_t> expected = places_in_whole(shape, slice);
+          const auto numel = static_cast<int64_t>(expected.size());
+          ASSERT_EQ(slice_numel(shape, slice), numel);
+          for (int64_t begin = 0; begin <= numel; ++begin) {
+            for (int64_t stop = begin; stop <= numel; ++stop) {
+              std::vector<int64_t> got;
+              int64_t next = begin;
+              for (const SliceRun& run : slice_runs(shape, slice, {begin, stop})) {
+                EXPECT_EQ(run.slice_begin, next);
+                EXPECT_GT(run.count, 0);
+                for (int64_t i = 0; i < run.count; ++i) got.push_back(run.whole_begin + i);
+                next += run.count;
+              }
+              const std::vector<int64_t> part(expected.begin() + begin, expected.begin() + stop);
+              ASSERT_EQ(got, part) << "dim " << dim << ", " << first << " to " << end;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(TensorSlice, NeighboursInTheWholeAreOneRun) {
+  TensorSlice rows;
+  rows.dim = 0;
+  rows.range = {2, 4};
+  EXPECT_EQ(slice_runs({5, 3}, rows, {0, 6}), (std::vector<SliceRun>{{6, 0, 6}}));
+  TensorSlice columns;
+  columns.dim = 1;
+  columns.range = {1, 3};
+  EXPECT_EQ(slice_runs({3, 4}, columns, {1, 5}),
+            (std::vector<SliceRun>{{2, 1, 1}, {5, 2, 2}, {9, 4, 1}}));
+}
+
+TEST(TensorSlice, AWholeTensorIsOneRunOfItselfAndTheFirstRankOwnsIt) {
+  for (const int64_t rank : {0, 1}) {
+    const TensorSlice whole = whole_slice({3, 4}, {.index = rank, .count = 2});
+    EXPECT_EQ(slice_runs({3, 4}, whole, {2, 7}), (std::vector<SliceRun>{{2, 2, 5}}));
+    EXPECT_EQ(slice_shape({3, 4}, whole), (std::vector<int64_t>{3, 4}));
+    EXPECT_EQ(slice_numel({3, 4}, whole), 12);
+    EXPECT_TRUE(whole.is_shared);
+    EXPECT_EQ(owned_elements({3, 4}, whole).size(), rank == 0 ? 12 : 0);
+  }
+}
+
+TEST(TensorSlice, OfRowsThatTwoRanksHaveOnlyTheOwnedOnesAreWritten) {
+  TensorSlice slice;
+  slice.range = {1, 4};
+  slice.owned = {2, 4};
+  EXPECT_EQ(owned_elements({5, 3}, slice), (ElementRange{3, 9}));
+  EXPECT_EQ(owned_runs({5, 3}, slice, {0, 5}), (std::vector<SliceRun>{{6, 3, 2}}));
+}
+
+TEST(TensorSlice, OnlyTheSlicedDimIsShorter) {
+  TensorSlice slice;
+  slice.dim = 1;
+  slice.range = {2, 5};
+  EXPECT_EQ(slice_shape({2, 6, 4}, slice), (std::vector<int64_t>{2, 3, 4}));
 }
 
 }  // namespace

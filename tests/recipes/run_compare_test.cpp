@@ -40,6 +40,15 @@ TEST_F(CompareRows, SpeedIsNoResult) {
   EXPECT_EQ(rows.num_rows, 4);
 }
 
+// A run on several ranks, compared with itself done again or on one.
+TEST_F(CompareRows, WhatCommunicationCostIsNoResult) {
+  const std::string ranks =
+      ",\"comm_bytes\":8,\"exposed_comm_seconds\":0.5,"
+      "\"communication\":{\"tp\":{\"bytes\":8,\"exposed_seconds\":0.5}}}\n";
+  const RowsComparison rows = compare(replaced(kRows, "90.0}\n", "90.0" + ranks));
+  EXPECT_FALSE(rows.difference) << rows.difference->where;
+}
+
 TEST_F(CompareRows, TheLastDigitOfALossIsADifferenceWithItsPlaceAndBothValues) {
   const RowsComparison rows = compare(replaced(kRows, "4.0,", "4.000000000000001,"));
   ASSERT_TRUE(rows.difference);

@@ -27,6 +27,18 @@ TEST(Metrics, NumbersSurviveTheRoundTripToTheLastBit) {
   EXPECT_EQ(eval_row_json(50, 0.5), R"({"step":50,"eval_loss":0.5})");
 }
 
+TEST(Metrics, CommunicationIsListedByAxis) {
+  TrainRow row{.step = 1};
+  row.communication = Communication{
+      .num_bytes = 7, .exposed_seconds = 0.5, .axes = {{"dp_shard", 40, 0.25}, {"tp", 9, 0.125}}};
+  const core::Json json = core::Json::parse(train_row_json(row));
+  EXPECT_EQ(json.at("comm_bytes"), 7);
+  EXPECT_EQ(json.at("exposed_comm_seconds"), 0.5);
+  EXPECT_EQ(
+      json.at("communication").dump(),
+      R"({"dp_shard":{"bytes":40,"exposed_seconds":0.25},"tp":{"bytes":9,"exposed_seconds":0.125}})");
+}
+
 TEST(Metrics, NewFileForgetsAnOlderRun) {
   TempFolder folder;
   write_text(folder / "metrics.jsonl", "{\"step\":9}\n");

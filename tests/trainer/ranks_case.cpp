@@ -6,7 +6,9 @@
 
 #include "core/json.h"
 #include "models/flat_memory.h"
+#include "models/spec/shard_plan.h"
 #include "parallel/comm/mesh.h"
+#include "tests/trainer/made_model.h"
 #include "tests/trainer/support.h"
 #include "trainer/gather.h"
 #include "trainer/rank_bytes.h"
@@ -56,9 +58,17 @@ int64_t count_trained(const std::vector<data::MicroBatch>& micro_batches) {
 
 models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
   at::set_num_threads(1);
+  const TempFolder made;
+  const bool is_made = wanted.model.starts_with("made/");
+  if (is_made) make_model(wanted.model.substr(5), made.path());
+  const fs::path folder = is_made ? made.path() : golden(wanted.model);
+  const auto costs = models::stage_costs(models::read_model_spec(folder), 48);
+  parallel::Pipeline pipeline;
+  if (mesh.layout.pp > 1) pipeline = parallel::make_pipeline(costs, mesh.layout.pp, wanted.chunks);
   models::LoadOptions options{.compute_dtype = wanted.bfloat16 ? at::kBFloat16 : at::kFloat,
                               .train_base = !wanted.lora,
-                              .sharding = sharding_of(mesh, wanted.level)};
+                              .sharding = sharding_of(mesh, wanted.level, pipeline),
+                              .groups = compute_groups(mesh)};
   if (wanted.lora_everywhere) {
     options.adapter.target_modules = {"q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"};
   }
@@ -67,28 +77,28 @@ models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
     options.adapter.lora_alpha = 8;
     options.adapter.lora_dropout = 0.1;
   }
-  return models::load_model(golden(wanted.model), options);
+  return models::load_model(folder, options);
 }
 
-// The whole masters of a stage, from the parts of all ranks.
-at::Tensor gather_masters(const models::Stage& stage, parallel::Mesh& mesh) {
-  at::Tensor whole = at::zeros({stage.trainable.numel()});
-  if (whole.numel() == 0) return whole;
-  mesh.shard.all_gather(stage.kept.trainable.const_data_ptr(), whole.mutable_data_ptr(),
-                        parallel::part_sizes(whole.numel(), mesh.layout.dp_shard),
-                        parallel::DType::kFloat32);
-  return whole;
-}
-
+// Whole masters, from what each rank owns.
 std::vector<std::vector<float>> weights_of(const models::Model& model, parallel::Mesh& mesh) {
   std::vector<std::vector<float>> weights;
   for (const models::Stage& stage : model.stages) {
-    const at::Tensor whole = gather_masters(stage, mesh);
+    const bool is_owner = !stage.is_copy && mesh.position().replicate == 0;
     for (const models::Parameter& parameter : stage.parameters) {
       if (!parameter.grad.defined()) continue;
-      const at::Tensor value = view_of_parameter(stage, parameter, whole).contiguous();
-      const float* data = value.const_data_ptr<float>();
-      weights.emplace_back(data, data + value.numel());
+      std::vector<float>& whole =
+          weights.emplace_back(static_cast<size_t>(c10::multiply_integers(parameter.shape)));
+      const ParameterPart part = kept_part_of(stage, parameter);
+      const at::Tensor kept = stage.kept.trainable.narrow(0, part.offset, part.size).contiguous();
+      const auto runs = parallel::owned_runs(parameter.shape, parameter.slice,
+                                             {part.begin, part.begin + part.size});
+      for (const parallel::SliceRun& run : runs) {
+        const float* from = kept.const_data_ptr<float>() + run.slice_begin - part.begin;
+        if (is_owner) std::copy_n(from, run.count, whole.begin() + run.whole_begin);
+      }
+      mesh.host.all_reduce_ordered(whole.data(), whole.data(), static_cast<int64_t>(whole.size()),
+                                   parallel::DType::kFloat32);
     }
   }
   return weights;
@@ -106,11 +116,19 @@ RanksCase RanksCase::on_one_rank() const {
 std::string RanksCase::name() const {
   std::string text = "replicate" + std::to_string(layout.dp_replicate) + "_shard" +
                      std::to_string(layout.dp_shard);
+  if (layout.cp > 1) text += "_cp" + std::to_string(layout.cp);
+  if (layout.tp > 1) text += "_tp" + std::to_string(layout.tp);
+  if (layout.pp > 1) text += "_pp" + std::to_string(layout.pp);
+  if (chunks > 1) text += "_chunks" + std::to_string(chunks);
   if (layout.dp_shard > 1) text += "_level" + std::to_string(level);
   text += lora ? "_lora" : "_full";
   text += "_rounds" + std::to_string(rounds);
   if (bfloat16) text += "_bfloat16";
-  if (model != "tiny-chat") text += "_untied";
+  if (model.starts_with("made/")) {
+    text += "_" + model.substr(5);
+  } else if (model != "tiny-chat") {
+    text += "_untied";
+  }
   if (lora_everywhere) text += "_everywhere";
   if (recompute) text += "_recompute";
   if (overlap) text += "_overlap";
@@ -215,8 +233,51 @@ RanksOutcome outcome_from(const std::string& text) {
           .kept_bytes = json.at("kept_bytes")};
 }
 
+namespace {
+
+// Every axis alone and with others, on models that it does not divide evenly.
+void add_split_cases(std::vector<RanksCase>& cases) {
+  struct Split {
+    parallel::Layout layout;
+    std::string model;
+    int64_t chunks = 1;
+  };
+  std::vector<Split> splits{
+      {{.tp = 2}, "tiny-chat"},
+      {{.tp = 2}, "made/eight"},
+      {{.tp = 3}, "made/nine"},
+      {{.tp = 3}, "made/nine_tied"},
+      {{.tp = 4}, "made/eight_tied"},
+      {{.cp = 2}, "made/eight"},
+      {{.cp = 3}, "made/nine_tied"},
+      {{.cp = 4}, "tiny-chat"},
+      {{.dp_replicate = 2, .tp = 2}, "made/eight"},
+      {{.dp_shard = 2, .tp = 2}, "made/eight_tied"},
+      {{.dp_shard = 2, .cp = 2}, "made/eight"},
+      {{.cp = 2, .tp = 2}, "made/eight_tied"},
+  };
+  for (const char* variant : {"made/eight_bias", "made/eight_norm_tied", "made/eight_window"})
+    splits.push_back({{.cp = 2, .tp = 2}, variant});
+  for (const Split& split : splits) {
+    for (const bool lora : {false, true}) {
+      for (const bool recompute : {false, true}) {
+        cases.push_back({.layout = split.layout,
+                         .lora = lora,
+                         .rounds = recompute ? 2 : 1,
+                         .recompute = recompute,
+                         .model = split.model,
+                         .chunks = split.chunks,
+                         .lora_everywhere = lora && recompute});
+      }
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<RanksCase> all_ranks_cases() {
   std::vector<RanksCase> cases;
+  add_split_cases(cases);
   std::vector<RanksCase> layouts;
   for (const int64_t ranks : {2, 4}) {
     layouts.push_back({.layout = {.dp_replicate = ranks}});

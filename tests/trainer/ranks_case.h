@@ -23,9 +23,11 @@ struct RanksCase {
   int64_t rounds = 1;  // micro-batches of a step are rounds x max_ranks, whatever the layout
   bool strict = false, recompute = false, overlap = false;
   bool bfloat16 = false;
-  std::string model = "tiny-chat";  // of tests/golden; its embedding is its head too
+  std::string model = "tiny-chat";  // of tests/golden; its embedding is its head too; or "made/X"
+  int64_t chunks = 1;               // of the pipeline axis, a rank
   bool lora_everywhere = false;     // on embedding and head besides the linear layers
 
+  // Micro-batches of a step are as many of these as there are rounds.
   static constexpr int64_t kMaxRanks = 4;
   RanksCase on_one_rank() const;
   std::string name() const;  // "replicate2_shard2_level3_lora_rounds3_strict"
