@@ -48,7 +48,7 @@ models::Model load_to_train(const Recipe& recipe, const ResolvedInputs& inputs,
   if (mesh != nullptr) {
     options.sharding =
         training_sharding(recipe, models::read_model_spec(inputs.model.folder), *mesh);
-    options.groups = {.tensor = mesh->tensor, .context = mesh->context};
+    options.groups = trainer::compute_groups(*mesh);
   }
   return models::load_model(inputs.model.folder, options);
 }
