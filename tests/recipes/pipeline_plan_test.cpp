@@ -43,10 +43,10 @@ TEST(PipelinePlan, NamesTheStagesOfEveryRankAndTheBubble) {
   EXPECT_EQ(
       layout_text(recipe_of(2, 1, 4), spec_of(4)),
       "pp 2; stages 0-2 on pp rank 0, 3-5 on pp rank 1; bubble (2 - 1) / (4 micro-batches x 1 "
-      "+ 2 - 1) = 20.0 %");
-  EXPECT_EQ(layout_text(recipe_of(2, 2, 3), spec_of(4)),
-            "pp 2; stages 0-1 and 3 on pp rank 0, 2 and 4-5 on pp rank 1; bubble (2 - 1) / (3 "
-            "micro-batches x 2 + 2 - 1) = 14.3 %");
+      "+ 2 - 1) = 20.0 %, 20.0 % by the costs of these stages");
+  EXPECT_EQ(layout_text(recipe_of(2, 2, 4), spec_of(4)),
+            "pp 2; stages 0-1 and 3 on pp rank 0, 2 and 4-5 on pp rank 1; bubble (2 - 1) / (4 "
+            "micro-batches x 2 + 2 - 1) = 11.1 %, 11.1 % by the costs of these stages");
   EXPECT_EQ(layout_text(recipe_of(2, 2, 3), std::nullopt),
             "pp 2; 2 chunks a rank; bubble (2 - 1) / (3 micro-batches x 2 + 2 - 1) = 14.3 %");
 }
@@ -55,6 +55,18 @@ TEST(PipelinePlan, LongRowsOfACostlyHeadMoveLayersAwayFromIt) {
   models::ModelSpec spec = spec_of(6);
   spec.vocab_size = 1000000;
   EXPECT_EQ(pipeline_of(recipe_of(2, 1, 4), spec).chunk_begins, (std::vector<int64_t>{0, 6}));
+}
+
+TEST(PipelinePlan, AChunkThatCostsMoreThanTheOthersIsWaitedFor) {
+  const Recipe recipe = recipe_of(2, 1, 4);
+  EXPECT_NEAR(bubble_of_stages(recipe, spec_of(4)), pipeline_bubble(recipe), 0.01);
+  models::ModelSpec spec = spec_of(6);
+  spec.vocab_size = 1000000;
+  EXPECT_GT(bubble_of_stages(recipe, spec), 0.4) << "rank 0 waits for the head";
+}
+
+TEST(PipelinePlan, MoreMicroBatchesThanCanBeRunThroughAreNot) {
+  EXPECT_TRUE(layout_text(recipe_of(2, 1, int64_t{1} << 40), spec_of(4)).ends_with("= 0.0 %"));
 }
 
 }  // namespace
