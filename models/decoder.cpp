@@ -191,8 +191,9 @@ void collect_losses(kernels::HeadLoss& loss, const Batch& batch, const Group& co
   std::vector<double> all(static_cast<size_t>(
       std::accumulate(batch.trained_parts.begin(), batch.trained_parts.end(), int64_t{0})));
   std::ranges::copy(loss.losses, all.begin() + first_trained(batch, context));
-  context->all_reduce_ordered(all.data(), all.data(), static_cast<int64_t>(all.size()),
-                              parallel::DType::kFloat64);
+  parallel::Communicator(context->backend()->host())
+      .all_reduce_ordered(all.data(), all.data(), static_cast<int64_t>(all.size()),
+                          parallel::DType::kFloat64);
   loss.losses = std::move(all);
   loss.loss_sum = std::accumulate(loss.losses.begin(), loss.losses.end(), 0.0);
 }

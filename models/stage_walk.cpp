@@ -20,8 +20,9 @@ bool computes(const Model& model, size_t stage) {
 at::Tensor input_of_stage(const Model& model, const Batch& batch, size_t stage,
                           const at::Tensor& x_TD) {
   if (stage == 0 || computes(model, stage - 1)) return x_TD;
-  at::Tensor received = at::empty({batch.num_rows, model.spec.hidden_size},
-                                  at::TensorOptions().dtype(model.compute_dtype).device(model.device));
+  at::Tensor received =
+      at::empty({batch.num_rows, model.spec.hidden_size},
+                at::TensorOptions().dtype(model.compute_dtype).device(model.device));
   model.weights->share.groups.pipeline->recv(received.mutable_data_ptr(), received.numel(),
                                              comm_dtype(model.compute_dtype),
                                              rank_of(model, stage - 1));

@@ -18,9 +18,18 @@ class AgreedStop {
     return agreed();
   }
 
+  // Collective over the tensor and pipeline axes: whether any of their ranks was asked to.
+  bool requested_in_model() const {
+    int32_t requested = signals_.requested() ? 1 : 0;
+    for (const parallel::Communicator* axis : {&mesh_.tensor, &mesh_.pipeline}) {
+      parallel::Communicator(axis->backend()->host())
+          .all_reduce(&requested, &requested, 1, parallel::DType::kInt32, parallel::ReduceOp::kMax);
+    }
+    return requested != 0;
+  }
+
   bool agreed() const { return number_ != 0; }
-  int number() const { return number_; }                        // the signal that all know of
-  bool requested_here() const { return signals_.requested(); }  // what only this rank may know yet
+  int number() const { return number_; }  // the signal that all know of
 
  private:
   parallel::Mesh& mesh_;

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "models/stage_walk.h"
 
 namespace hone::trainer {
 namespace {
@@ -16,13 +17,12 @@ at::Tensor document_logits(const models::Model& model, const std::vector<int32_t
   std::vector<int32_t> positions(ids.size());
   std::iota(positions.begin(), positions.end(), 0);
   const std::vector<int32_t> lengths = {0, static_cast<int32_t>(ids.size())};
-  const models::Batch batch = models::make_batch(model, ids, positions, {}, lengths);
-  const models::ForwardContext context;
-  at::Tensor x_TD;
-  for (size_t stage = 0; stage + 1 < model.stages.size(); ++stage) {
-    x_TD = model.stages[stage].forward(x_TD, batch, context);
-  }
-  return model.logits(x_TD, {}).to(at::kCPU, at::kFloat);
+  const models::Batch batch = models::make_batch(model, ids, positions, {}, lengths, false);
+  const at::Tensor x_TD =
+      models::walk_stages(model, batch, [&](size_t stage, const at::Tensor& input_TD) {
+        return model.stages[stage].forward(input_TD, batch, {});
+      });
+  return models::logits_everywhere(model, batch, x_TD, {}).to(at::kCPU, at::kFloat);
 }
 
 // Sums over the tokens of the documents.

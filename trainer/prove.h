@@ -25,7 +25,8 @@ struct ProofRows {
 // Rows spread over the cache, cut to kMaxProofTokens.
 ProofRows proof_rows(const data::TokenCache& cache, const std::string& source);
 
-// float32 [T, V] on the CPU for each document.
+// float32 [T, V] on the CPU for each document. Collective over the tensor and pipeline axes of the
+// model.
 using ProofLogits = std::vector<at::Tensor>;
 ProofLogits proof_logits(const models::Model& model, const ProofRows& rows);
 

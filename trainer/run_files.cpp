@@ -12,10 +12,7 @@ void open_run_files(const TrainInputs& inputs, const TrainOptions& options,
   files.run.emplace(options.output_dir / "run.json", options.run_info, inputs.model, bytes, layout);
   if (!inputs.sample_prompts.empty()) {
     files.samples.emplace(options.output_dir / "samples.jsonl", *inputs.tokenizer,
-                          Samples::Options{.prompts = inputs.sample_prompts,
-                                           .max_new_tokens = options.samples.max_new_tokens,
-                                           .eos_token_ids = inputs.eos_token_ids},
-                          samples_to_keep(inputs, options, state));
+                          inputs.sample_prompts, samples_to_keep(inputs, options, state));
   }
   if (options.ledger) {
     const auto keep = [step = state.step](const core::Json& row) { return row["step"] <= step; };

@@ -53,10 +53,26 @@ std::vector<SamplePrompt> sample_prompts_of(const data::TokenCache& rows, int64_
   return prompts;
 }
 
+std::optional<SampleIds> generate_samples(const models::Model& model, const SampleSet& set,
+                                          const std::function<bool()>& should_stop) {
+  const GenerateOptions greedy{
+      .max_new_tokens = set.max_new_tokens, .greedy = true, .eos_token_ids = set.eos_token_ids};
+  SampleIds ids;
+  bool stopped = false;
+  for (const SamplePrompt& prompt : set.prompts) {
+    ids.push_back(generate(model, prompt.ids, greedy, [&](int32_t) {
+      stopped = should_stop();
+      return !stopped;
+    }));
+    if (stopped) return std::nullopt;
+  }
+  return ids;
+}
+
 Samples::Samples(const std::filesystem::path& path, const data::Tokenizer& tokenizer,
-                 Options options, const JsonlFile::Keep& keep)
+                 std::vector<SamplePrompt> prompts, const JsonlFile::Keep& keep)
     : tokenizer_(tokenizer),
-      options_(std::move(options)),
+      prompts_(std::move(prompts)),
       file_(
           path, !keep ? JsonlFile::Keep() : [&](const Json& row) {
             if (!keep(row)) return false;
@@ -66,19 +82,13 @@ Samples::Samples(const std::filesystem::path& path, const data::Tokenizer& token
 
 bool Samples::has_rows(int64_t step) const { return last_step_ == step; }
 
-void Samples::write(const models::Model& model, int64_t step,
-                    const std::function<bool()>& should_stop,
+void Samples::write(int64_t step, const SampleIds& ids,
                     const std::function<void(const SamplePrompt&, const std::string& text)>& show) {
-  const GenerateOptions greedy{.max_new_tokens = options_.max_new_tokens,
-                               .greedy = true,
-                               .eos_token_ids = options_.eos_token_ids};
   std::string rows;
-  for (const SamplePrompt& prompt : options_.prompts) {
-    const auto ids = generate(model, prompt.ids, greedy, [&](int32_t) { return !should_stop(); });
-    if (should_stop()) return;
-    const std::string text = tokenizer_.decode(ids, true);
-    rows += row_json(step, prompt, text, ids.size());
-    show(prompt, text);
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    const std::string text = tokenizer_.decode(ids[i], true);
+    rows += row_json(step, prompts_[i], text, ids[i].size());
+    show(prompts_[i], text);
   }
   file_.append(rows);
   last_step_ = step;

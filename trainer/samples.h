@@ -34,30 +34,35 @@ SamplePrompt make_sample_prompt(const data::Tokenizer& tokenizer, const std::str
 std::vector<SamplePrompt> sample_prompts_of(const data::TokenCache& rows, int64_t count,
                                             const data::Tokenizer& tokenizer);
 
+struct SampleSet {
+  std::vector<SamplePrompt> prompts;
+  int64_t max_new_tokens = 128;
+  std::vector<int64_t> eos_token_ids;
+};
+
+// The ids that follow each prompt; nullopt when should_stop said so. Collective over the tensor and
+// pipeline axes of the model, where should_stop must say the same on all ranks.
+using SampleIds = std::vector<std::vector<int32_t>>;
+std::optional<SampleIds> generate_samples(const models::Model& model, const SampleSet& set,
+                                          const std::function<bool()>& should_stop);
+
 // samples.jsonl: {"step", "prompt", "text", "num_tokens"}, with "reference" where there is one; a
 // line for each prompt, in their order, at every step that is sampled.
 class Samples {
  public:
-  struct Options {
-    std::vector<SamplePrompt> prompts;
-    int64_t max_new_tokens = 128;
-    std::vector<int64_t> eos_token_ids;
-  };
-
   // Without `keep` starts a new file, as JsonlFile does.
-  Samples(const std::filesystem::path& path, const data::Tokenizer& tokenizer, Options options,
-          const JsonlFile::Keep& keep);
+  Samples(const std::filesystem::path& path, const data::Tokenizer& tokenizer,
+          std::vector<SamplePrompt> prompts, const JsonlFile::Keep& keep);
 
   bool has_rows(int64_t step) const;  // written or kept
-  // Generates and appends. Calls `show` with each prompt and its text. When should_stop says so
-  // nothing is appended. Throws kIo.
-  void write(const models::Model& model, int64_t step, const std::function<bool()>& should_stop,
+  // Appends what was generated. Calls `show` with each prompt and its text. Throws kIo.
+  void write(int64_t step, const SampleIds& ids,
              const std::function<void(const SamplePrompt&, const std::string& text)>& show);
   void sync();
 
  private:
   const data::Tokenizer& tokenizer_;
-  const Options options_;
+  const std::vector<SamplePrompt> prompts_;
   int64_t last_step_ = -1;  // of the last row
   JsonlFile file_;
 };

@@ -333,7 +333,7 @@ class Run {
     tell(RunMoment::kEvaluated);
   }
 
-  // Rank 0 writes, the others wait for it.
+  // The ranks of the first whole model generate and rank 0 writes; the others wait.
   void sample_if_due() {
     if (inputs_.sample_prompts.empty() || sampled_step_ == state_.step) return;
     const bool due = state_.step == 0 || is_last() || is_due(state_.step, options_.samples.steps);
@@ -342,16 +342,21 @@ class Run {
     const Timeline::Span span = timeline_.part(Part::kGenerate);
     const WholeModel whole(inputs_.model, mesh_);
     parallel::together(mesh_.host, [&] {
-      if (files_.samples) write_samples();
+      if (mesh_.is_in_first_model()) sample();
     });
     if (!stop_.agree() || is_last()) sampled_step_ = state_.step;
     tell(RunMoment::kSampled);
   }
 
-  void write_samples() {
+  void sample() {
+    const auto ids = generate_samples(inputs_.model,
+                                      {.prompts = inputs_.sample_prompts,
+                                       .max_new_tokens = options_.samples.max_new_tokens,
+                                       .eos_token_ids = inputs_.eos_token_ids},
+                                      [&] { return stop_.requested_in_model() && !is_last(); });
+    if (!ids || !files_.samples) return;
     files_.samples->write(
-        inputs_.model, state_.step, [&] { return stop_.requested_here() && !is_last(); },
-        [&](const SamplePrompt& prompt, const std::string& text) {
+        state_.step, *ids, [&](const SamplePrompt& prompt, const std::string& text) {
           progress_.message(fmt::format("step {}: \"{}\" -> \"{}\"", state_.step,
                                         core::excerpt(prompt.text), core::excerpt(text, 300)));
         });

@@ -34,6 +34,9 @@ struct Mesh {
   int64_t data_rank() const;
   // One rank among those that compute the same micro-batches: the first of tp and cp.
   bool leads() const { return position().tensor == 0 && position().context == 0; }
+  // The ranks that hold one whole model between them and rank 0 among them: those that differ from
+  // it in tp and pp only.
+  bool is_in_first_model() const { return data_rank() == 0 && position().context == 0; }
 };
 
 // Collective over `world`, which has as many ranks as the sound `layout` (kInternal if not).

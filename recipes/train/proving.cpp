@@ -145,21 +145,27 @@ std::string stored_type(const fs::path& model_folder) {
   return least_exact(formats::open_weight_files(model_folder).tensors());
 }
 
-trainer::Proof prove_run(models::Model model, const Recipe& recipe, const ResolvedInputs& inputs,
-                         const PreparedData& data) {
-  trainer::ProofRows rows;
-  if (data.eval) rows = trainer::proof_rows(*data.eval, "held-out rows");
-  if (rows.documents.empty()) rows = trainer::proof_rows(data.train, "training rows");
-  const trainer::ProofLogits reference = trainer::proof_logits(model, rows);
-  models::LoadOptions options{.compute_dtype = model.compute_dtype, .device = model.device};
-  model = {};
+TrainedLogits trained_logits(const models::Model& model, const PreparedData& data) {
+  TrainedLogits trained;
+  if (data.eval) trained.rows = trainer::proof_rows(*data.eval, "held-out rows");
+  if (trained.rows.documents.empty())
+    trained.rows = trainer::proof_rows(data.train, "training rows");
+  trained.logits = trainer::proof_logits(model, trained.rows);
+  return trained;
+}
+
+trainer::Proof prove_run(const TrainedLogits& trained, const Recipe& recipe,
+                         const ResolvedInputs& inputs, const DtypeChoice& dtype,
+                         at::Device device) {
+  models::LoadOptions options{.compute_dtype = dtype.type, .device = device};
   const fs::path& output = recipe.train.output_dir;
   if (recipe.trains_adapter()) options.adapter_path = output;
   const models::Model artefact =
       models::load_model(recipe.trains_adapter() ? inputs.model.folder : output, options);
   const double max_kl =
       recipe.max_kl > 0 ? recipe.max_kl : trainer::default_max_kl(stored_type(output));
-  const trainer::Proof proof = trainer::compare_with(reference, artefact, rows, max_kl);
+  const trainer::Proof proof =
+      trainer::compare_with(trained.logits, artefact, trained.rows, max_kl);
   record_in_run(output, "proof", trainer::proof_json(proof));
   return proof;
 }

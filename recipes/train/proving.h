@@ -11,6 +11,7 @@
 #include "formats/model_card.h"
 #include "recipes/inputs.h"
 #include "recipes/recipe.h"
+#include "recipes/train/dtype_choice.h"
 #include "trainer/prove.h"
 
 namespace hone::recipes {
@@ -30,10 +31,18 @@ trainer::ProofRows choose_proof_rows(const ProofArguments& arguments,
 
 double bound_of(const ProofArguments& arguments, const std::string& type);
 
-// Reads the final model of a finished run back and compares it with `model`, which is freed in
-// between, so that one model is in memory at a time. Rows are held-out ones where there are any.
-trainer::Proof prove_run(models::Model model, const Recipe& recipe, const ResolvedInputs& inputs,
-                         const PreparedData& data);
+// What the trained model makes of some rows, held-out ones where there are any. Collective over its
+// tensor and pipeline axes.
+struct TrainedLogits {
+  trainer::ProofRows rows;
+  trainer::ProofLogits logits;
+};
+TrainedLogits trained_logits(const models::Model& model, const PreparedData& data);
+
+// Reads the final model of a finished run back and compares it with what the trained one made,
+// which is not needed any more: one model is in memory at a time.
+trainer::Proof prove_run(const TrainedLogits& trained, const Recipe& recipe,
+                         const ResolvedInputs& inputs, const DtypeChoice& dtype, at::Device device);
 
 // Throws kBadInput when two tokenizers give other ids for our texts.
 void require_same_tokens(const data::Tokenizer& model, const data::Tokenizer& artefact,

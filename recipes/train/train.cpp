@@ -49,9 +49,9 @@ trainer::Publish publish_checkpoints(const Recipe& recipe, const ResolvedInputs&
 }
 
 // On rank 0: what is read back, written, told and pushed once the model is there.
-void conclude(Recipe& recipe, Profile& profile, Prepared& p, models::Model model,
+void conclude(Recipe& recipe, Profile& profile, Prepared& p, const TrainedLogits& trained,
               const trainer::TrainResult& result, const RunReports& reports) {
-  const trainer::Proof proof = prove_run(std::move(model), recipe, p.inputs, p.data);
+  const trainer::Proof proof = prove_run(trained, recipe, p.inputs, p.dtype, p.device);
   spdlog::info("read back: {}", trainer::proof_text(proof));
   write_run_card(recipe, p.inputs, p.data,
                  {.step = result.model_step,
@@ -122,9 +122,15 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
        .on_moment = is_first ? tell : std::function<void(trainer::RunMoment)>()},
       recipe.train);
   if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
-  const trainer::WholeModel whole(*model, mesh);
-  parallel::on_first(world,
-                     [&] { conclude(recipe, profile, p, std::move(*model), result, reports); });
+  TrainedLogits trained;
+  {
+    const trainer::WholeModel whole(*model, mesh);
+    parallel::together(world, [&] {
+      if (mesh.is_in_first_model()) trained = trained_logits(*model, p.data);
+    });
+  }
+  model.reset();
+  parallel::on_first(world, [&] { conclude(recipe, profile, p, trained, result, reports); });
   return 0;
 }
 

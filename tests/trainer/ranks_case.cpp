@@ -80,17 +80,20 @@ models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
   return models::load_model(folder, options);
 }
 
-// Whole masters, from what each rank owns.
-std::vector<std::vector<float>> weights_of(const models::Model& model, parallel::Mesh& mesh) {
-  std::vector<std::vector<float>> weights;
+using KeptOf = at::Tensor models::KeptPart::*;
+
+// Whole masters or gradients, from what each rank owns.
+std::vector<std::vector<float>> whole_of(KeptOf which, const models::Model& model,
+                                         parallel::Mesh& mesh) {
+  std::vector<std::vector<float>> tensors;
   for (const models::Stage& stage : model.stages) {
     const bool is_owner = !stage.is_copy && mesh.position().replicate == 0;
     for (const models::Parameter& parameter : stage.parameters) {
       if (!parameter.grad.defined()) continue;
       std::vector<float>& whole =
-          weights.emplace_back(static_cast<size_t>(c10::multiply_integers(parameter.shape)));
+          tensors.emplace_back(static_cast<size_t>(c10::multiply_integers(parameter.shape)));
       const ParameterPart part = kept_part_of(stage, parameter);
-      const at::Tensor kept = stage.kept.trainable.narrow(0, part.offset, part.size).contiguous();
+      const at::Tensor kept = (stage.kept.*which).narrow(0, part.offset, part.size).contiguous();
       const auto runs = parallel::owned_runs(parameter.shape, parameter.slice,
                                              {part.begin, part.begin + part.size});
       for (const parallel::SliceRun& run : runs) {
@@ -101,7 +104,11 @@ std::vector<std::vector<float>> weights_of(const models::Model& model, parallel:
                                    parallel::DType::kFloat32);
     }
   }
-  return weights;
+  return tensors;
+}
+
+std::vector<std::vector<float>> weights_of(const models::Model& model, parallel::Mesh& mesh) {
+  return whole_of(&models::KeptPart::trainable, model, mesh);
 }
 
 }  // namespace
@@ -156,7 +163,8 @@ RanksOutcome run_ranks_case(parallel::Communicator& world, const RanksCase& want
                                               .recompute = wanted.recompute,
                                               .shard_level = wanted.level,
                                               .strict = wanted.strict,
-                                              .overlap_reduce = wanted.overlap});
+                                              .overlap_reduce = wanted.overlap,
+                                              .pipeline = model.sharding.pipeline});
     StepOptions options{.step = step,
                         .learning_rate = 1e-3,
                         .mesh = &mesh,
@@ -167,6 +175,7 @@ RanksOutcome run_ranks_case(parallel::Communicator& world, const RanksCase& want
     options.optimizer.weight_decay = 0.01;
     options.optimizer.max_grad_norm = 0.5;  // below the norms of these steps: clipping is at work
     const StepResult result = run_step(model, optimizer, actions, own, options);
+    if (step == 0) outcome.gradients = whole_of(&models::KeptPart::grads, model, mesh);
     outcome.losses.push_back(result.loss_sum / static_cast<double>(result.num_trained_tokens));
     outcome.norms.push_back(result.grad_norm);
     outcome.tokens.push_back(result.num_tokens);
@@ -210,7 +219,8 @@ std::string to_text(const RanksOutcome& outcome) {
   // Numbers are written with as many digits as it takes to read the same double back.
   return core::Json{{"losses", outcome.losses},         {"norms", outcome.norms},
                     {"tokens", outcome.tokens},         {"weights", bits(outcome.weights)},
-                    {"updates", bits(outcome.updates)}, {"kept_bytes", outcome.kept_bytes}}
+                    {"updates", bits(outcome.updates)}, {"gradients", bits(outcome.gradients)},
+                    {"kept_bytes", outcome.kept_bytes}}
       .dump();
 }
 
@@ -230,6 +240,7 @@ RanksOutcome outcome_from(const std::string& text) {
           .tokens = json.at("tokens"),
           .weights = floats(json.at("weights")),
           .updates = floats(json.at("updates")),
+          .gradients = floats(json.at("gradients")),
           .kept_bytes = json.at("kept_bytes")};
 }
 
@@ -255,6 +266,14 @@ void add_split_cases(std::vector<RanksCase>& cases) {
       {{.dp_shard = 2, .tp = 2}, "made/eight_tied"},
       {{.dp_shard = 2, .cp = 2}, "made/eight"},
       {{.cp = 2, .tp = 2}, "made/eight_tied"},
+      {{.pp = 2}, "made/eight"},
+      {{.pp = 2}, "tiny-chat"},
+      {{.pp = 3}, "made/nine_tied"},
+      {{.pp = 2}, "made/eight_tied", 2},
+      {{.tp = 2, .pp = 2}, "made/eight_tied"},
+      {{.dp_shard = 2, .pp = 2}, "made/eight_tied", 2},
+      {{.dp_replicate = 2, .pp = 2}, "made/eight"},
+      {{.cp = 2, .tp = 2, .pp = 2}, "made/eight_tied"},
   };
   for (const char* variant : {"made/eight_bias", "made/eight_norm_tied", "made/eight_window"})
     splits.push_back({{.cp = 2, .tp = 2}, variant});

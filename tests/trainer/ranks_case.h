@@ -16,6 +16,11 @@ namespace hone::trainer {
 // too by RanksMpi.BoundIsThatOfTwoAttentionKernels.
 inline constexpr double kUpdateBound = 3e-5;
 
+// Layers, tokens or stages that are split over ranks: sums of other lengths. AdamW divides by the
+// gradient's own size, so an element whose terms cancel moves by their rounding; its gradient shows
+// what was computed.
+inline constexpr double kSplitUpdateBound = 1e-3;
+
 struct RanksCase {
   parallel::Layout layout;
   int64_t level = 3;
@@ -29,15 +34,17 @@ struct RanksCase {
 
   // Micro-batches of a step are as many of these as there are rounds.
   static constexpr int64_t kMaxRanks = 4;
+  bool is_split() const { return layout.tp * layout.cp * layout.pp > 1; }
   RanksCase on_one_rank() const;
   std::string name() const;  // "replicate2_shard2_level3_lora_rounds3_strict"
 };
 
 struct RanksOutcome {
-  std::vector<double> losses, norms;                 // by step
-  std::vector<int64_t> tokens;                       // by step
-  std::vector<std::vector<float>> weights, updates;  // by tensor: at the end, and from the start on
-  int64_t kept_bytes = 0;                            // of rank 0: parameters, gradients and moments
+  std::vector<double> losses, norms;  // by step
+  std::vector<int64_t> tokens;        // by step
+  // By tensor: at the end, from the start on, and the first step's.
+  std::vector<std::vector<float>> weights, updates, gradients;
+  int64_t kept_bytes = 0;  // of rank 0: parameters, gradients and moments
 };
 
 // Steps whose micro-batches have ragged numbers of trained tokens, one none; the last step has a

@@ -53,7 +53,10 @@ TEST_P(Ranks, StepsAreThoseOfOneRank) {
   }
   const double difference = largest_difference(many.updates, one.updates);
   RecordProperty("difference", std::to_string(1e6 * difference) + "e-6");
-  EXPECT_LT(difference, kUpdateBound);
+  const double gradients = largest_difference(many.gradients, one.gradients);
+  RecordProperty("gradients", std::to_string(1e6 * gradients) + "e-6");
+  EXPECT_LT(gradients, kUpdateBound);
+  EXPECT_LT(difference, wanted.is_split() ? kSplitUpdateBound : kUpdateBound);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Ranks, testing::ValuesIn(all_ranks_cases()),

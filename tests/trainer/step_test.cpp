@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "tests/trainer/support.h"
+#include "trainer/activations.h"
 #include "trainer/schedule.h"
 
 namespace hone::trainer {
