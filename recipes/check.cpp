@@ -1,5 +1,7 @@
 #include "recipes/check.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/text.h"
 #include "recipes/overrides.h"

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "models/spec/shard_plan.h"
+#include "parallel/step_ranks.h"
 
 namespace hone::recipes {
 namespace {
@@ -32,6 +33,16 @@ std::string bubble_text(const Recipe& recipe) {
   return text;
 }
 
+// "": too many micro-batches to run them through.
+std::string share_text(const Recipe& recipe, const models::ModelSpec& spec) {
+  constexpr int64_t kMost = 1024;
+  if (recipe.accumulation > kMost) return "";
+  char text[80];
+  std::snprintf(text, sizeof text, ", %.1f %% by the costs of these stages",
+                100 * bubble_of_stages(recipe, spec));
+  return text;
+}
+
 }  // namespace
 
 parallel::Pipeline pipeline_of(const Recipe& recipe, const models::ModelSpec& spec) {
@@ -46,16 +57,24 @@ double pipeline_bubble(const Recipe& recipe) {
          (static_cast<double>(recipe.accumulation * recipe.parallel.chunks_per_rank) + waits);
 }
 
+double bubble_of_stages(const Recipe& recipe, const models::ModelSpec& spec) {
+  const std::vector<double> costs = models::stage_costs(spec, recipe.loader.max_length);
+  std::vector<parallel::StageDescriptor> stages(costs.size());
+  for (parallel::StageDescriptor& stage : stages) stage.num_trainable = 1;
+  return parallel::bubble_share(stages, costs, pipeline_of(recipe, spec), recipe.accumulation,
+                                recipe.train.gradient_checkpointing);
+}
+
 std::string layout_text(const Recipe& recipe, const std::optional<models::ModelSpec>& spec) {
   std::string text = parallel::describe_layout(recipe.layout);
   if (recipe.layout.pp == 1) return text;
   const int64_t chunks = recipe.parallel.chunks_per_rank;
   if (spec) {
-    text += "; " + stages_text(pipeline_of(recipe, *spec));
-  } else {
-    text += "; " + std::to_string(chunks) + (chunks == 1 ? " chunk" : " chunks") + " a rank";
+    return text + "; " + stages_text(pipeline_of(recipe, *spec)) + "; " + bubble_text(recipe) +
+           share_text(recipe, *spec);
   }
-  return text + "; " + bubble_text(recipe);
+  return text + "; " + std::to_string(chunks) + (chunks == 1 ? " chunk" : " chunks") + " a rank; " +
+         bubble_text(recipe);
 }
 
 }  // namespace hone::recipes

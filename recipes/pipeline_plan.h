@@ -18,6 +18,10 @@ parallel::Pipeline pipeline_of(const Recipe& recipe, const models::ModelSpec& sp
 // (pp - 1) / (m v + pp - 1) of m micro-batches and v chunks a rank (arXiv:2104.04473).
 double pipeline_bubble(const Recipe& recipe);
 
+// The same for the chunks of pipeline_of, by the floating-point operations of their stages, all of
+// them trained.
+double bubble_of_stages(const Recipe& recipe, const models::ModelSpec& spec);
+
 // "dp_shard 2 x pp 2; stages 0-15 on pp rank 0, 16-31 on pp rank 1; bubble 20.0 % = ...". Without a
 // model what depends on it is left out.
 std::string layout_text(const Recipe& recipe, const std::optional<models::ModelSpec>& spec);

@@ -47,6 +47,8 @@ Prepared prepare(const StartOptions& start, Recipe& recipe, Profile& profile,
     check_backend(recipe, p.device, world.size());
   });
   first_then_others(world, [&] { p.inputs = resolve_inputs(recipe); });
+  parallel::together(world,
+                     [&] { require_fit(recipe, models::read_model_spec(p.inputs.model.folder)); });
   const auto begin = std::chrono::steady_clock::now();
   p.checkpoint = choose_start_together(start, world);
   p.verify_seconds =
@@ -54,7 +56,6 @@ Prepared prepare(const StartOptions& start, Recipe& recipe, Profile& profile,
   kernels::install_caching_allocator();
   parallel::together(world, [&] {
     const models::ModelSpec spec = models::read_model_spec(p.inputs.model.folder);
-    require_fit(recipe, spec);
     p.tokenizer = data::Tokenizer::load(p.inputs.tokenizer_folder);
     check_vocabulary(*p.tokenizer, spec, p.inputs);
     formats::open_weight_files(p.inputs.model.folder);

@@ -58,6 +58,40 @@ TEST_F(RanksBadInput, StrictWithThreeRanksIsRefused) {
   expect_refused(3, {"strict=true", "global_batch_size=6"}, {"strict", "power of two", "3"});
 }
 
+// The workspace's model: 4 query heads, 2 layers, 256 positions.
+TEST_F(RanksBadInput, HeadsThatTheRanksCannotShareShowTheEquation) {
+  expect_refused(
+      3, {"tensor_parallel_size=3"},
+      {"num_attention_heads 4 / tensor_parallel_size 3 leaves 1", "--set tensor_parallel_size: "});
+  expect_refused(3, {"context_parallel_size=3"},
+                 {"num_attention_heads 4 / (tensor_parallel_size 1 x context_parallel_size 3)"});
+}
+
+TEST_F(RanksBadInput, MoreStagesThanLayersShowTheEquation) {
+  expect_refused(3, {"pipeline_parallel_size=3"},
+                 {"pipeline_parallel_size 3 x 1 chunk = 3 is more than the model's 2 layers"});
+  expect_refused(2, {"pipeline_parallel_size=2", "pipeline_schedule=interleaved"},
+                 {"pipeline_parallel_size 2 x 2 chunks = 4 is more than the model's 2 layers"});
+}
+
+TEST_F(RanksBadInput, RowsLongerThanTheModelsPositionsAreRefusedWithBothNumbers) {
+  expect_refused(2, {"max_length=257"}, {"257", "max_position_embeddings 256"});
+}
+
+TEST_F(RanksBadInput, AllThatDoesNotFitTheModelIsOneMessage) {
+  expect_refused(9, {"max_length=257", "tensor_parallel_size=3", "pipeline_parallel_size=3"},
+                 {"3 problems in the recipe", "leaves 1", "= 3 is more", "257"});
+}
+
+// Of an id the config is known only once it is resolved.
+TEST_F(RanksBadInput, AModelFromTheHubThatDoesNotFitIsRefusedInTheSameWords) {
+  ASSERT_EQ(work_.hone({"export", "model", "--output", "tiny.gguf", "--type", "f32"}).code, 0);
+  ASSERT_EQ(work_.hone({"import", "tiny.gguf", "me/tiny"}).code, 0);
+  expect_refused(
+      3, {"model_name_or_path=me/tiny", "tensor_parallel_size=3"},
+      {"num_attention_heads 4 / tensor_parallel_size 3 leaves 1", "--set tensor_parallel_size: "});
+}
+
 TEST_F(RanksBadInput, BackendThatIsNotInTheBuildIsNamed) {
   expect_refused(2, {"backend=nccl"}, {"backend", "nccl"});
 }

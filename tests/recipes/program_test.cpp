@@ -54,6 +54,32 @@ TEST_F(Program, ValidateSaysWhatARecipeIsOnSoManyRanks) {
   EXPECT_EQ(hone({"validate", "r.yaml", "--ranks", "0"}).code, 64);
 }
 
+TEST_F(Program, ValidateSaysWhichLayersAreWhereAndWhatThePipelineWaits) {
+  const std::string lines =
+      "max_length: 64\npipeline_parallel_size: 2\npipeline_schedule: interleaved\n"
+      "gradient_accumulation_steps: 8\n";
+  test::write_text(folder_ / "r.yaml", kSound + lines);
+  const std::string bubble = "; bubble (2 - 1) / (8 micro-batches x 2 + 2 - 1) = 5.9 %";
+  auto result = hone({"validate", "r.yaml", "--ranks", "2"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.out.find("\n2 ranks: pp 2; 2 chunks a rank" + bubble + "; a step is 8 rows"),
+            std::string::npos)
+      << result.out;
+  const std::string model = std::string(test::kSourceDir) + "/tests/golden/tiny-chat";
+  result = hone({"validate", "r.yaml", "--ranks", "2", "--set", "model_name_or_path=" + model});
+  EXPECT_EQ(result.code, 78);
+  EXPECT_NE(result.err.find("r.yaml:6: pipeline_parallel_size: pipeline_parallel_size 2 x 2 chunks "
+                            "= 4 is more than the model's"),
+            std::string::npos)
+      << result.err;
+  result = hone({"validate", "r.yaml", "--ranks", "2", "--set", "model_name_or_path=" + model,
+                 "--set", "pipeline_schedule=1f1b"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.out.find("\n2 ranks: pp 2; stages 0-1 on pp rank 0, 2-3 on pp rank 1; bubble"),
+            std::string::npos)
+      << result.out;
+}
+
 TEST_F(Program, ReportsEveryErrorAndExits78) {
   test::write_text(folder_ / "r.yaml", kSound + "lerning_rate: 1\nseed: x\n");
   const auto result = hone({"validate", "r.yaml", "--set", "max_steps=0"});

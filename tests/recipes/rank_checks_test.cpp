@@ -72,13 +72,37 @@ TEST_F(RankChecks, GivenSizesMustMultiplyToTheRanks) {
             "1 rank, the run has 2");
 }
 
-TEST_F(RankChecks, AxesThatDoNotTrainAreNamedByTheirKeys) {
-  const auto found = problems(
-      kSound + "context_parallel_size: 2\ntensor_parallel_size: 2\npipeline_parallel_size: 2\n", {},
-      16);
-  ASSERT_EQ(found.size(), 3u);
-  EXPECT_EQ(found[0], "r.yaml:5: context_parallel_size: cp: got 2, this build trains with 1");
-  EXPECT_EQ(found[2], "r.yaml:7: pipeline_parallel_size: pp: got 2, this build trains with 1");
+TEST_F(RankChecks, AllAxesMakeTheLayoutAndReplicasAreWhatIsLeft) {
+  const Recipe r = on_ranks(
+      32, "context_parallel_size: 2\ntensor_parallel_size: 2\npipeline_parallel_size: 4\n");
+  EXPECT_EQ(r.layout, (Layout{.dp_replicate = 2, .cp = 2, .tp = 2, .pp = 4}));
+  EXPECT_EQ(r.global_batch_size, 2) << "ranks of the other axes compute the same rows";
+}
+
+TEST_F(RankChecks, InterleavedPipelinesHaveTwoChunksARankIfNotSaidOtherwise) {
+  const std::string pipeline = "pipeline_parallel_size: 2\n",
+                    interleaved = "pipeline_schedule: interleaved\n";
+  EXPECT_EQ(on_ranks(2, pipeline).parallel.chunks_per_rank, 1);
+  EXPECT_EQ(on_ranks(2, pipeline + interleaved).parallel.chunks_per_rank, 2);
+  const Recipe r =
+      on_ranks(2, pipeline + interleaved + "virtual_pipeline_model_parallel_size: 3\n");
+  EXPECT_EQ(r.parallel.chunks_per_rank, 3);
+  EXPECT_EQ(
+      read(dump_yaml(on_ranks(2, pipeline + interleaved).resolved), {}, 2).parallel.chunks_per_rank,
+      2)
+      << "a resolved recipe reads back";
+  EXPECT_EQ(on_ranks(2, pipeline + "virtual_pipeline_size: 1\n").parallel.chunks_per_rank, 1);
+}
+
+TEST_F(RankChecks, ChunksWithoutAScheduleThatHasThemAreRefused) {
+  EXPECT_EQ(
+      problem_on_ranks(2, "pipeline_parallel_size: 2\nvirtual_pipeline_size: 3\n"),
+      "r.yaml:6: virtual_pipeline_size: got 3, and pipeline_schedule 1f1b has 1 chunk a rank: "
+      "expected pipeline_schedule: interleaved beside it");
+  const Recipe alone = on_ranks(2, "pipeline_schedule: interleaved\n");
+  EXPECT_EQ(alone.parallel.chunks_per_rank, 1);
+  EXPECT_EQ(alone.notes, std::vector<std::string>{
+                             "pipeline_schedule has no effect while pipeline_parallel_size is 1"});
 }
 
 TEST_F(RankChecks, LayoutProblemsComeWithTheOthersInLineOrder) {
@@ -108,6 +132,11 @@ TEST_F(RankChecks, StrictNeedsAPowerOfTwoOfDataParallelRanks) {
   EXPECT_EQ(problem_on_ranks(6, "strict: true\ndp_shard_size: 2\n"),
             "r.yaml:5: strict: needs a power of two of data-parallel ranks, got dp_replicate 3 x "
             "dp_shard 2 = 6");
+  EXPECT_EQ(problem_on_ranks(6, "strict: true\ncontext_parallel_size: 3\n"),
+            "r.yaml:5: strict: needs a power of two of ranks that gradients are summed over, got "
+            "dp_replicate 2 x dp_shard 1 x cp 3 = 6");
+  EXPECT_TRUE(on_ranks(9, "strict: true\ntensor_parallel_size: 3\npipeline_parallel_size: 3\n")
+                  .parallel.strict);
 }
 
 TEST_F(RankChecks, NcclIsRefusedWhereItCannotDoWhatIsAsked) {
