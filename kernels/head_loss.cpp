@@ -91,9 +91,21 @@ struct Head {
   const VocabShard* shard;
 };
 
-// Losses of some rows; their input gradients go to dx.
-void chunk_loss(const Head& head, const at::Tensor& x, const at::Tensor& labels,
+// A dropout mask's rows are numbered through all trained rows, however they are cut into chunks.
+std::vector<Lora> loras_from(const std::vector<Lora>& loras, int64_t begin) {
+  std::vector<Lora> shifted = loras;
+  for (Lora& lora : shifted) {
+    lora.dropout_first_row += begin;
+    if (lora.dropout_columns == 0) lora.dropout_columns = lora.a_RD.value.size(1);
+  }
+  return shifted;
+}
+
+// Losses of some rows from `begin` on; their input gradients go to dx.
+void chunk_loss(const Head& all_rows, int64_t begin, const at::Tensor& x, const at::Tensor& labels,
                 const at::Tensor& dx, double* losses) {
+  const std::vector<Lora> loras = loras_from(all_rows.loras, begin);
+  const Head head{all_rows.w, loras, all_rows.loss_scale, all_rows.want_grad, all_rows.shard};
   at::Tensor logits = matmul_nt(x, head.w.value), down;
   if (!head.loras.empty()) {
     down = lora_down(x, head.loras);
@@ -147,7 +159,7 @@ HeadLoss head_loss(const at::Tensor& x_TD, const Weight& w_VD, const at::Tensor&
   for (int64_t begin = 0; begin < x.size(0); begin += step) {
     const int64_t count = std::min(step, x.size(0) - begin);
     double* losses = result.losses.data() + begin;
-    chunk_loss(head, x.narrow(0, begin, count), labels.narrow(0, begin, count),
+    chunk_loss(head, begin, x.narrow(0, begin, count), labels.narrow(0, begin, count),
                want_grad ? dx.narrow(0, begin, count) : at::Tensor(), losses);
     result.loss_sum += std::accumulate(losses, losses + count, 0.0);
   }

@@ -13,6 +13,7 @@
 #include "trainer/agreed_stop.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_save.h"
+#include "trainer/communication_count.h"
 #include "trainer/evaluate.h"
 #include "trainer/gather.h"
 #include "trainer/ledger.h"
@@ -223,7 +224,7 @@ class Run {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     throughput_.add_step(last_step_.num_tokens, last_step_.num_trained_tokens, last_step_.sums,
                          seconds);
-    comm_bytes_ += last_step_.comm_bytes;
+    communication_.add_bytes(last_step_.comm_bytes);
     timeline_.counter("tokens/s", static_cast<double>(last_step_.num_tokens) / seconds);
     if (timeline_.traces())
       timeline_.counter("memory, MB", 1e-6 * static_cast<double>(resident_bytes()));
@@ -283,7 +284,7 @@ class Run {
         .tokens_per_second = throughput_.row().tokens_per_second(),
         .flops_share = throughput_.share(throughput_.row()),
         .datasets = losses_json(state_.by_source, inputs_.train_names),
-        .communication = communication_since_row()};
+        .communication = communication_.take(mesh_, timeline_.seconds_of(Part::kCommunicate))};
     if (files_.metrics) files_.metrics->append(train_row_json(row));
     progress_.row_logged(row);
     tell(RunMoment::kRow);
@@ -292,18 +293,6 @@ class Run {
     state_.loss_tokens = 0;
     state_.by_source.clear();
     throughput_.end_row();
-  }
-
-  // Of this rank; none of a run on one.
-  std::optional<Communication> communication_since_row() {
-    const double seconds = timeline_.seconds_of(Part::kCommunicate);
-    Communication since{
-        std::exchange(comm_bytes_, 0), seconds - std::exchange(comm_seconds_, seconds), {}};
-    for (const auto& [axis, use] : mesh_.uses) {
-      const parallel::AxisUse used = std::exchange(*use, {});
-      since.axes.push_back({axis, used.bytes, used.seconds});
-    }
-    return mesh_.host.size() > 1 ? std::optional(since) : std::nullopt;
   }
 
   bool has_eval_row() const { return !eval_row_.is_null() && eval_row_["step"] == state_.step; }
@@ -387,8 +376,7 @@ class Run {
   TrainResult result_;
   core::Json eval_row_;  // the last one
   int64_t saved_step_ = -1, logged_step_ = -1, sampled_step_ = -1;
-  int64_t comm_bytes_ = 0;   // since the last row
-  double comm_seconds_ = 0;  // up to the last row
+  CommunicationCount communication_;
   bool startup_noted_ = false;
 };
 

@@ -213,6 +213,8 @@ TEST(RanksFiles, FourRanksSayWhatOneSays) {
   ASSERT_EQ(together.code, 0) << together.err;
   // What is saved beside the training is told when it is there.
   auto lines_alone = told(alone.err), lines_together = told(together.err);
+  std::erase_if(lines_together,
+                [](const std::string& line) { return line.find("layout: ") != std::string::npos; });
   std::ranges::sort(lines_alone);
   std::ranges::sort(lines_together);
   EXPECT_EQ(lines_alone, lines_together);

@@ -35,6 +35,7 @@ struct RanksCase {
   // Micro-batches of a step are as many of these as there are rounds.
   static constexpr int64_t kMaxRanks = 4;
   bool is_split() const { return layout.tp * layout.cp * layout.pp > 1; }
+  double update_bound() const { return is_split() ? kSplitUpdateBound : kUpdateBound; }
   RanksCase on_one_rank() const;
   std::string name() const;  // "replicate2_shard2_level3_lora_rounds3_strict"
 };

@@ -56,7 +56,7 @@ TEST_P(Ranks, StepsAreThoseOfOneRank) {
   const double gradients = largest_difference(many.gradients, one.gradients);
   RecordProperty("gradients", std::to_string(1e6 * gradients) + "e-6");
   EXPECT_LT(gradients, kUpdateBound);
-  EXPECT_LT(difference, wanted.is_split() ? kSplitUpdateBound : kUpdateBound);
+  EXPECT_LT(difference, wanted.update_bound());
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Ranks, testing::ValuesIn(all_ranks_cases()),
