@@ -19,7 +19,7 @@ inline constexpr double kUpdateBound = 3e-5;
 // Layers, tokens or stages that are split over ranks: sums of other lengths. AdamW divides by the
 // gradient's own size, so an element whose terms cancel moves by their rounding; its gradient shows
 // what was computed.
-inline constexpr double kSplitUpdateBound = 1e-3;
+inline constexpr double kSplitUpdateBound = 1e-3, kGradientBound = 1e-5;
 
 struct RanksCase {
   parallel::Layout layout;

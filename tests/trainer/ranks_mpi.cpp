@@ -40,7 +40,8 @@ void expect_like_one_rank(int64_t ranks, const std::vector<RanksCase>& cases) {
       EXPECT_EQ(many[i].losses, one[i].losses) << names[i];
       EXPECT_TRUE(many[i].weights == one[i].weights) << names[i];
     } else {
-      EXPECT_LT(largest_difference(many[i].gradients, one[i].gradients), kUpdateBound) << names[i];
+      EXPECT_LT(largest_difference(many[i].gradients, one[i].gradients), kGradientBound)
+          << names[i];
       EXPECT_LT(largest_difference(many[i].updates, one[i].updates), cases[i].update_bound())
           << names[i];
     }

@@ -55,7 +55,7 @@ TEST_P(Ranks, StepsAreThoseOfOneRank) {
   RecordProperty("difference", std::to_string(1e6 * difference) + "e-6");
   const double gradients = largest_difference(many.gradients, one.gradients);
   RecordProperty("gradients", std::to_string(1e6 * gradients) + "e-6");
-  EXPECT_LT(gradients, kUpdateBound);
+  EXPECT_LT(gradients, kGradientBound);
   EXPECT_LT(difference, wanted.update_bound());
 }
 
