@@ -57,9 +57,4 @@ std::vector<PipelineEvent> pipeline_order(const Pipeline& pipeline, int64_t rank
   return order;
 }
 
-std::vector<PipelineEvent> forward_order(const Pipeline& pipeline, int64_t rank,
-                                         int64_t num_rounds) {
-  return events_one_way(pipeline, rank, num_rounds, true);
-}
-
 }  // namespace hone::parallel

@@ -24,8 +24,4 @@ struct PipelineEvent {
 std::vector<PipelineEvent> pipeline_order(const Pipeline& pipeline, int64_t rank,
                                           int64_t num_rounds);
 
-// The forwards alone, in the same order.
-std::vector<PipelineEvent> forward_order(const Pipeline& pipeline, int64_t rank,
-                                         int64_t num_rounds);
-
 }  // namespace hone::parallel

@@ -47,6 +47,18 @@ std::map<std::string, std::vector<std::string>> differing(const std::vector<std:
   return keys;
 }
 
+// What rank 0 has warned of need not be said again.
+class ErrorsOnly {
+ public:
+  ErrorsOnly() : before_(spdlog::get_level()) { spdlog::set_level(spdlog::level::err); }
+  ~ErrorsOnly() { spdlog::set_level(before_); }
+  ErrorsOnly(const ErrorsOnly&) = delete;
+  ErrorsOnly& operator=(const ErrorsOnly&) = delete;
+
+ private:
+  spdlog::level::level_enum before_;
+};
+
 bool wants_nccl(const Recipe& recipe, at::Device device, int num_ranks) {
   const std::string& backend = recipe.parallel.backend;
   return backend == "nccl" || (backend == "auto" && device.is_cuda() && num_ranks > 1);
@@ -84,7 +96,9 @@ void first_then_others(parallel::Communicator& world, const std::function<void()
   world.barrier();
   parallel::together(world, [&] {
     if (error) std::rethrow_exception(error);
-    if (world.rank() != 0) work();
+    if (world.rank() == 0) return;
+    const ErrorsOnly log;
+    work();
   });
 }
 

@@ -63,16 +63,6 @@ TEST(PipelineOrder, ARemainderIsSpreadOverTheGroups) {
             "F3.4 B3.3 B3.4 B1.3 B1.4");
 }
 
-TEST(PipelineOrder, WithoutBackwardsTheForwardsKeepTheirOrder) {
-  for (int64_t rank = 0; rank < 3; ++rank) {
-    const Pipeline pipeline = even_pipeline(3, 2);
-    auto forwards = pipeline_order(pipeline, rank, 5);
-    std::erase_if(forwards, [](const PipelineEvent& event) { return !event.is_forward; });
-    EXPECT_EQ(forward_order(pipeline, rank, 5), forwards);
-    EXPECT_EQ(forwards.size(), 10U);
-  }
-}
-
 TEST(PipelineOrder, EveryChunkGoesOnceForwardAndThenOnceBackwardInEveryRound) {
   for (int64_t num_ranks = 1; num_ranks <= 6; ++num_ranks) {
     for (int64_t chunks = 1; chunks <= 3; ++chunks) {
