@@ -49,19 +49,6 @@ std::vector<Candidate> candidates(std::span<const float> logits_V, const Generat
   return kept;
 }
 
-void check_prompt(const models::Model& model, std::span<const int32_t> prompt_ids) {
-  if (prompt_ids.empty())
-    core::fail(core::ErrorKind::kBadInput, {.what = "the prompt has no tokens"});
-  for (const int32_t id : prompt_ids) {
-    if (id >= 0 && id < model.spec.vocab_size) continue;
-    core::fail(core::ErrorKind::kBadInput,
-               {.what = "the prompt has a token the model does not know",
-                .got = std::to_string(id),
-                .expected = "0 to " + std::to_string(model.spec.vocab_size - 1),
-                .hint = "tokenizer and model don't belong together"});
-  }
-}
-
 }  // namespace
 
 std::vector<int64_t> end_token_ids(const models::Model& model,
@@ -97,6 +84,19 @@ int32_t sample_token(const at::Tensor& logits_V, const GenerateOptions& options,
     if (left < 0) return candidate.id;
   }
   return kept.back().id;
+}
+
+void check_prompt(const models::Model& model, std::span<const int32_t> prompt_ids) {
+  if (prompt_ids.empty())
+    core::fail(core::ErrorKind::kBadInput, {.what = "the prompt has no tokens"});
+  for (const int32_t id : prompt_ids) {
+    if (id >= 0 && id < model.spec.vocab_size) continue;
+    core::fail(core::ErrorKind::kBadInput,
+               {.what = "the prompt has a token the model does not know",
+                .got = std::to_string(id),
+                .expected = "0 to " + std::to_string(model.spec.vocab_size - 1),
+                .hint = "tokenizer and model don't belong together"});
+  }
 }
 
 std::vector<int32_t> generate(const models::Model& model, std::span<const int32_t> prompt_ids,

@@ -35,9 +35,14 @@ std::vector<int64_t> end_token_ids(const models::Model& model,
 // picks. Greedy takes the first largest.
 int32_t sample_token(const at::Tensor& logits_V, const GenerateOptions& options, double uniform);
 
+// Throws kBadInput for an empty prompt or an id outside the vocabulary.
+void check_prompt(const models::Model& model, std::span<const int32_t> prompt_ids);
+
 // Returns the new ids, a final end-of-sequence id included. The draw at position i is a pure
 // function of (seed, i). on_token is called with each as it comes; it may return false to stop.
-// Throws kBadInput for an empty prompt or an id outside the vocabulary.
+// Collective over the tensor and pipeline axes of the model, with the same prompt, options and
+// answers of on_token, and the ids are the same on all their ranks. Throws as check_prompt, before
+// anything collective.
 std::vector<int32_t> generate(const models::Model& model, std::span<const int32_t> prompt_ids,
                               const GenerateOptions& options,
                               const std::function<bool(int32_t)>& on_token = {});

@@ -107,6 +107,7 @@ std::vector<VariantDifference> compare_variants(models::Model& model,
       if (step == 0) {
         differences.push_back({.name = variants[v].name,
                                .against = variants[variants[v].against].name,
+                               .loss_bound = variants[v].bound,
                                .bound = variants[v].bound});
       }
       take_larger(model, gradients[v], gradients[variants[v].against], differences[v - 1]);

@@ -26,12 +26,12 @@ struct VariantDifference {
   // Largest over the trainable tensors: |a - b| / max(|b|, |all b| / 1000), Euclidean norms in
   // float64. The floor keeps tensors whose gradient is zero but for rounding out of it.
   double gradient = 0;
-  std::string tensor;  // where it is; "" when all gradients are equal
-  double bound = 0;
+  std::string tensor;                // where it is; "" when all gradients are equal
+  double loss_bound = 0, bound = 0;  // of the loss, of the gradient
   // Both keep the larger one; NaN counts as the largest difference there is.
   void take_loss(double difference);
   void take_gradient(double difference, const std::string& of_tensor);
-  bool holds() const { return loss <= bound && gradient <= bound; }
+  bool holds() const { return loss <= loss_bound && gradient <= bound; }
 };
 
 struct InvarianceOptions {

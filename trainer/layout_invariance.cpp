@@ -113,7 +113,10 @@ VariantDifference compare_layout(models::Model& one, models::Model& sharded, par
   OptimizerState one_optimizer = make_optimizer_state(one);
   OptimizerState optimizer = make_optimizer_state(sharded);
   share_parameters(sharded, mesh);
-  VariantDifference difference{.name = variant.name, .against = "one rank", .bound = variant.bound};
+  VariantDifference difference{.name = variant.name,
+                               .against = "one rank",
+                               .loss_bound = variant.loss_bound,
+                               .bound = variant.bound};
   for (size_t step = 0; step < steps.size(); ++step) {
     const auto number = static_cast<int64_t>(step);
     const double expected =

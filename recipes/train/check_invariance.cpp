@@ -7,6 +7,7 @@
 
 #include "kernels/allocator.h"
 #include "recipes/inputs.h"
+#include "recipes/train/layouts_to_check.h"
 #include "recipes/train/ranks.h"
 #include "recipes/train/training_model.h"
 #include "recipes/train/verbs.h"
@@ -20,6 +21,8 @@ constexpr int kDiffers = 1;
 constexpr int64_t kSteps = 2;
 // Rounding of sums in another order: tests/models and tests/trainer hold tiny models to 2e-5.
 constexpr double kFloatBound = 1e-4, kBfloatBound = 5e-2;
+// One step of layers, tokens or stages that ranks split between them, in float32.
+constexpr double kSplitLossBound = 1e-6, kSplitBound = 3e-5;
 
 struct InvarianceArguments {
   std::string recipe;
@@ -67,7 +70,7 @@ void keep_first_grouping(std::vector<std::vector<trainer::StepVariant>>& steps) 
 }
 
 void print_columns() {
-  std::printf("%-40s %-20s %9s %9s %9s\n", "", "against", "loss", "gradient", "bound");
+  std::printf("%-40s %-20s %9s %7s %9s %7s\n", "", "against", "loss", "bound", "gradient", "bound");
 }
 
 void print_head(const Recipe& recipe, const DtypeChoice& dtype,
@@ -90,9 +93,10 @@ bool print_rows(const std::vector<trainer::VariantDifference>& rows) {
   bool all = true;
   for (const trainer::VariantDifference& row : rows) {
     all = all && row.holds();
-    std::printf("%-40s %-20s %9.1e %9.1e %9.0e  %s%s%s\n", row.name.c_str(), row.against.c_str(),
-                row.loss, row.gradient, row.bound, row.holds() ? "ok" : "FAILED",
-                row.tensor.empty() ? "" : "  largest in ", row.tensor.c_str());
+    std::printf("%-40s %-20s %9.1e %7.0e %9.1e %7.0e  %s%s%s\n", row.name.c_str(),
+                row.against.c_str(), row.loss, row.loss_bound, row.gradient, row.bound,
+                row.holds() ? "ok" : "FAILED", row.tensor.empty() ? "" : "  largest in ",
+                row.tensor.c_str());
   }
   return all;
 }
@@ -106,6 +110,7 @@ struct Subject {
   DtypeChoice dtype;
   at::Device device = at::kCPU;
   double bound = 0;
+  bool has_own_bounds = false;  // float32, and no other was asked for
   trainer::InvarianceOptions options;
 };
 
@@ -127,6 +132,7 @@ Subject prepare(const InvarianceArguments& arguments, parallel::Communicator& wo
   s.dtype = choose_dtype_together(s.recipe.dtype, s.device, std::nullopt, world);
   const double by_dtype = s.dtype.type == at::kFloat ? kFloatBound : kBfloatBound;
   s.bound = arguments.bound < 0 ? by_dtype : arguments.bound;
+  s.has_own_bounds = arguments.bound < 0 && s.dtype.type == at::kFloat;
   s.options = {.seed = s.recipe.train.seed,
                .learning_rate = s.recipe.train.schedule.learning_rate,
                .optimizer = s.recipe.train.optimizer};
@@ -150,23 +156,15 @@ bool check_groupings(const Subject& s, const data::Loader& loader) {
   return all;
 }
 
-struct LayoutToCheck {
-  parallel::Layout layout;
-  int64_t level = 0;
-};
-
-std::vector<LayoutToCheck> layouts_of(int64_t num_ranks) {
-  std::vector<LayoutToCheck> layouts{{{.dp_replicate = num_ranks}, 0}};
-  for (const int64_t level : {1, 2, 3}) layouts.push_back({{.dp_shard = num_ranks}, level});
-  if (num_ranks > 2 && num_ranks % 2 == 0)
-    layouts.push_back({{.dp_replicate = 2, .dp_shard = num_ranks / 2}, 3});
-  return layouts;
-}
-
-std::string name_of(const LayoutToCheck& layout, bool strict) {
-  std::string name = parallel::describe_layout(layout.layout);
-  if (layout.level > 0) name += ", level " + std::to_string(layout.level);
-  return strict ? name + ", strict" : name;
+trainer::LayoutVariant variant_of(const Subject& s, const LayoutToCheck& layout, bool strict) {
+  trainer::LayoutVariant variant{.name = layout.name() + (strict ? ", strict" : ""),
+                                 .strict = strict};
+  if (!strict) variant.loss_bound = variant.bound = s.bound;
+  if (layout.is_split() && s.has_own_bounds) {
+    variant.loss_bound = kSplitLossBound;
+    variant.bound = kSplitBound;
+  }
+  return variant;
 }
 
 // Loads both sides anew: the steps change them.
@@ -176,16 +174,16 @@ trainer::VariantDifference check_layout(const Subject& s, const LayoutToCheck& l
   Recipe recipe = s.recipe;
   recipe.layout = layout.layout;
   recipe.parallel.shard_level = layout.level;
+  recipe.parallel.chunks_per_rank = 1;
   parallel::Mesh mesh = make_training_mesh(world, recipe, s.device);
   std::optional<models::Model> one, sharded;
   parallel::together(world, [&] {
     one = load_to_train(recipe, s.inputs, s.dtype, s.device);
     sharded = load_to_train(recipe, s.inputs, s.dtype, s.device, &mesh);
   });
-  return trainer::compare_layout(
-      *one, *sharded, mesh, steps,
-      {.name = name_of(layout, strict), .strict = strict, .bound = strict ? 0.0 : s.bound},
-      s.options);
+  const size_t num_steps = layout.is_split() ? 1 : steps.size();
+  return trainer::compare_layout(*one, *sharded, mesh, {steps.begin(), steps.begin() + num_steps},
+                                 variant_of(s, layout, strict), s.options);
 }
 
 bool check_layouts(const Subject& s, const data::Loader& loader, parallel::Communicator& world) {
@@ -195,15 +193,20 @@ bool check_layouts(const Subject& s, const data::Loader& loader, parallel::Commu
     for (int64_t i = 0; i < loader.num_micro_batches(step); ++i)
       steps[static_cast<size_t>(step)].push_back(loader.micro_batch(step, i));
   }
+  const LayoutsToCheck wanted =
+      layouts_to_check(models::read_model_spec(s.inputs.model.folder), world.size());
   if (speaks) print_columns();
   const bool power_of_two = (world.size() & (world.size() - 1)) == 0;
   bool all = true;
-  for (const LayoutToCheck& layout : layouts_of(world.size())) {
+  for (const LayoutToCheck& layout : wanted.layouts) {
     for (const bool strict : {false, true}) {
-      if (strict && !power_of_two) continue;
+      if (strict && (layout.is_split() || !power_of_two)) continue;
       const auto row = check_layout(s, layout, strict, steps, world);
       all = (speaks ? print_rows({row}) : row.holds()) && all;
     }
+  }
+  for (const std::string& line : wanted.left_out) {
+    if (speaks) std::printf("left out: %s\n", line.c_str());
   }
   return all;
 }

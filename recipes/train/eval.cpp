@@ -1,31 +1,36 @@
-// hone eval: loss and perplexity of a model over a data file.
+// hone eval: loss and perplexity of a model over a data file; under mpirun on all its ranks.
 #include <cstdio>
+#include <optional>
 
 #include "core/error.h"
 #include "core/text.h"
 #include "data/row_format.h"
+#include "parallel/comm/agree.h"
 #include "recipes/inputs.h"
-#include "recipes/train/model_choice.h"
+#include "recipes/train/model_ranks.h"
+#include "recipes/train/ranks.h"
 #include "recipes/train/verbs.h"
 #include "trainer/evaluate.h"
 
 namespace hone::recipes {
 namespace {
 
+using core::Json;
+
 struct EvalArguments {
   ModelArguments model;
   data::DatasetSource source;
   data::DatasetOptions dataset;
   data::LoaderOptions loader;
+  parallel::Layout sizes;
   bool train_prompts = false, skip_bad_rows = false, json = false;
 };
 
 void print(const EvalArguments& a, const trainer::EvalResult& result) {
   if (a.json) {
-    const core::Json report{
-        {"model", a.model.model},      {"data", a.source.path.string()},
-        {"eval_loss", result.loss},    {"perplexity", result.perplexity},
-        {"tokens", result.num_tokens}, {"trained_tokens", result.num_trained_tokens}};
+    const Json report{{"model", a.model.model},      {"data", a.source.path.string()},
+                      {"eval_loss", result.loss},    {"perplexity", result.perplexity},
+                      {"tokens", result.num_tokens}, {"trained_tokens", result.num_trained_tokens}};
     std::fputs(core::dump_json(report).c_str(), stdout);
     return;
   }
@@ -35,22 +40,45 @@ void print(const EvalArguments& a, const trainer::EvalResult& result) {
               core::format_count(static_cast<uint64_t>(result.num_tokens)).c_str());
 }
 
-int evaluate(EvalArguments a) {
-  if (!std::filesystem::exists(a.source.path)) {
+Json options_json(const EvalArguments& a) {
+  return {{"max_length", a.loader.max_length},
+          {"micro_batch_size", a.loader.micro_batch_size},
+          {"packing", a.loader.packing}};
+}
+
+// The token cache's key says what it is made of: data, tokenizer, template and options.
+data::TokenCache prepare_together(const EvalArguments& a, const ModelFolders& folders,
+                                  parallel::Communicator& world) {
+  std::optional<data::Tokenizer> tokenizer;
+  parallel::together(world, [&] { tokenizer = data::Tokenizer::load(folders.tokenizer); });
+  std::optional<data::TokenCache> cache;
+  first_then_others(world, [&] {
+    cache = data::prepare_dataset({a.source}, a.dataset, *tokenizer, token_cache_root());
+  });
+  require_same(world, {{"data", cache->key()}}, "ranks have other data or tokenizers");
+  return std::move(*cache);
+}
+
+int evaluate(EvalArguments a, parallel::Communicator& world) {
+  parallel::Layout layout;
+  parallel::together(world, [&] {
+    layout = filled_layout(a.sizes, world.size());
+    if (std::filesystem::exists(a.source.path)) return;
     core::fail(core::ErrorKind::kMissingInput,
                {.what = "no such data file or folder", .where = a.source.path.string()});
-  }
-  const ModelFolders folders = find_model(a.model);
-  const data::Tokenizer tokenizer = data::Tokenizer::load(folders.tokenizer);
+  });
   a.dataset.max_length = a.loader.max_length;
   a.dataset.completion_only_loss = !a.train_prompts;
   if (a.skip_bad_rows) a.dataset.on_bad_row = data::BadRowPolicy::kSkip;
   a.source.where = "--data";
-  const data::TokenCache cache =
-      data::prepare_dataset({a.source}, a.dataset, tokenizer, token_cache_root());
   a.loader.shuffle = false;
-  models::Model model = load_for_inference(folders, a.model);
-  print(a, *trainer::evaluate(model, data::Loader(cache, a.loader)));
+  const ModelFolders folders = find_model_together(a.model, layout, options_json(a), world);
+  const data::TokenCache cache = prepare_together(a, folders, world);
+  std::optional<data::Loader> loader;
+  parallel::together(world, [&] { loader.emplace(cache, a.loader); });
+  ModelOnRanks loaded = load_on_ranks(folders, a.model, layout, a.loader.max_length, world);
+  const auto result = trainer::evaluate(loaded.model, *loader, loaded.mesh);
+  if (world.rank() == 0) print(a, *result);
   return 0;
 }
 
@@ -83,8 +111,14 @@ void add_eval(CLI::App& app, Action& chosen) {
       ->check(CLI::PositiveNumber);
   verb->add_flag("--packing", a->loader.packing, "Fill rows up to max-length");
   add_model_options(*verb, a->model);
+  add_rank_options(*verb, a->sizes);
+  add_context_option(*verb, a->sizes);
   verb->add_flag("--json", a->json, "Print a JSON object");
-  verb->callback([&chosen, a] { chosen = [a] { return evaluate(*a); }; });
+  verb->callback([&chosen, a] {
+    chosen = [a] {
+      return on_ranks([a](parallel::Communicator& world) { return evaluate(*a, world); });
+    };
+  });
 }
 
 }  // namespace hone::recipes

@@ -1,12 +1,16 @@
-// hone generate: a prompt or a conversation in, text out, token by token.
+// hone generate: a prompt or a conversation in, text out, token by token; under mpirun on the ranks
+// that one model is split over.
 #include "trainer/generate.h"
 
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include "core/error.h"
 #include "core/text.h"
-#include "recipes/train/model_choice.h"
+#include "parallel/comm/agree.h"
+#include "recipes/train/model_ranks.h"
+#include "recipes/train/ranks.h"
 #include "recipes/train/verbs.h"
 
 namespace hone::recipes {
@@ -18,15 +22,18 @@ struct GenerateArguments {
   ModelArguments model;
   std::string prompt, system;
   bool chat = false;
+  parallel::Layout sizes;
   trainer::GenerateOptions options;
 };
 
 // Prints text as it becomes certain: the bytes of one character may be spread over several tokens.
+// One that does not speak only puts it together.
 class Printer {
  public:
-  explicit Printer(const data::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  Printer(const data::Tokenizer& tokenizer, bool speaks) : tokenizer_(tokenizer), speaks_(speaks) {}
   void add(int32_t id) {
     ids_.push_back(id);
+    if (!speaks_) return;
     const std::string text = tokenizer_.decode(ids_, true);
     if (text.ends_with("\xEF\xBF\xBD") || text.size() < num_printed_) return;
     std::fwrite(text.data() + num_printed_, 1, text.size() - num_printed_, stdout);
@@ -34,7 +41,8 @@ class Printer {
     num_printed_ = text.size();
   }
   std::string finish() {
-    const std::string text = tokenizer_.decode(ids_, true);
+    std::string text = tokenizer_.decode(ids_, true);
+    if (!speaks_) return text;
     if (text.size() > num_printed_)
       std::fwrite(text.data() + num_printed_, 1, text.size() - num_printed_, stdout);
     std::fputs("\n", stdout);
@@ -44,29 +52,55 @@ class Printer {
 
  private:
   const data::Tokenizer& tokenizer_;
+  const bool speaks_;
   std::vector<int32_t> ids_;
   size_t num_printed_ = 0;
 };
 
+Json options_json(const trainer::GenerateOptions& o) {
+  return {{"max_new_tokens", o.max_new_tokens},
+          {"greedy", o.greedy},
+          {"temperature", o.temperature},
+          {"top_p", o.top_p},
+          {"top_k", o.top_k},
+          {"seed", o.seed}};
+}
+
+// The same on all ranks: rank 0 says what is fed, and prints.
 class Session {
  public:
-  explicit Session(const GenerateArguments& arguments)
-      : folders_(find_model(arguments.model)),
-        tokenizer_(data::Tokenizer::load(folders_.tokenizer)),
-        model_(load_for_inference(folders_, arguments.model)),
-        options_(arguments.options) {
-    options_.eos_token_ids = trainer::end_token_ids(model_, folders_.base, tokenizer_);
-    if (arguments.chat && !tokenizer_.has_chat_template()) {
-      core::fail(core::ErrorKind::kBadInput, {.what = "the model has no chat template",
-                                              .where = folders_.tokenizer.string(),
-                                              .hint = "leave --chat out to continue plain text"});
-    }
+  Session(const GenerateArguments& arguments, parallel::Communicator& world)
+      : world_(world), options_(arguments.options) {
+    parallel::Layout layout;
+    parallel::together(world, [&] { layout = exact_layout(arguments.sizes, world.size()); });
+    const ModelFolders folders =
+        find_model_together(arguments.model, layout, options_json(options_), world);
+    parallel::together(world, [&] {
+      tokenizer_ = data::Tokenizer::load(folders.tokenizer);
+      if (arguments.chat && !tokenizer_->has_chat_template()) {
+        core::fail(core::ErrorKind::kBadInput, {.what = "the model has no chat template",
+                                                .where = folders.tokenizer.string(),
+                                                .hint = "leave --chat out to continue plain text"});
+      }
+    });
+    require_same(world, {{"tokenizer", tokenizer_->fingerprint()}}, "ranks have other models");
+    // Tokens are computed one at a time: stages cost what their weights do.
+    loaded_ = load_on_ranks(folders, arguments.model, layout, 1, world);
+    parallel::together(world, [&] {
+      options_.eos_token_ids = trainer::end_token_ids(loaded_->model, folders.base, *tokenizer_);
+    });
   }
 
-  std::string write(const std::string& text, bool add_special_tokens) const {
-    const std::vector<int32_t> prompt = tokenizer_.encode(text, add_special_tokens).ids;
-    Printer printer(tokenizer_);
-    trainer::generate(model_, prompt, options_, [&](int32_t id) {
+  std::string write(const std::string& text, bool add_special_tokens) {
+    std::vector<int32_t> prompt;
+    // Of rank 0: a template may have written the time of day into its own.
+    const std::string told = parallel::text_of_first(world_, text);
+    parallel::together(world_, [&] {
+      prompt = tokenizer_->encode(told, add_special_tokens).ids;
+      trainer::check_prompt(loaded_->model, prompt);
+    });
+    Printer printer(*tokenizer_, speaks());
+    trainer::generate(loaded_->model, prompt, options_, [&](int32_t id) {
       printer.add(id);
       return true;
     });
@@ -74,15 +108,30 @@ class Session {
   }
 
   // The template writes its own special tokens.
-  std::string answer(const Json& messages) const {
-    return write(tokenizer_.render(messages, true).text, false);
+  std::string answer(const Json& messages) {
+    std::string text;
+    parallel::together(world_, [&] { text = tokenizer_->render(messages, true).text; });
+    return write(text, false);
+  }
+
+  // What is typed, a line with text; nullopt at the end of the input, which only rank 0 has.
+  std::optional<std::string> read_line() {
+    std::string line;
+    while (speaks() && line.empty()) {
+      std::fputs("> ", stderr);
+      if (!std::getline(std::cin, line)) break;
+    }
+    line = parallel::text_of_first(world_, line);
+    return line.empty() ? std::nullopt : std::optional(line);
   }
 
  private:
-  ModelFolders folders_;
-  data::Tokenizer tokenizer_;
-  models::Model model_;
+  bool speaks() const { return world_.rank() == 0; }
+
+  parallel::Communicator& world_;
   trainer::GenerateOptions options_;
+  std::optional<data::Tokenizer> tokenizer_;
+  std::optional<ModelOnRanks> loaded_;
 };
 
 Json first_messages(const GenerateArguments& arguments) {
@@ -92,20 +141,20 @@ Json first_messages(const GenerateArguments& arguments) {
   return messages;
 }
 
-int converse(const Session& session, Json messages) {
-  for (std::string line; std::fputs("> ", stderr), std::getline(std::cin, line);) {
-    if (line.empty()) continue;
-    messages.push_back({{"role", "user"}, {"content", line}});
+int converse(Session& session, Json messages) {
+  while (const auto line = session.read_line()) {
+    messages.push_back({{"role", "user"}, {"content", *line}});
     messages.push_back({{"role", "assistant"}, {"content", session.answer(messages)}});
   }
   return 0;
 }
 
-int generate(const GenerateArguments& arguments) {
-  if (arguments.prompt.empty() && !arguments.chat) {
+int generate(const GenerateArguments& arguments, parallel::Communicator& world) {
+  parallel::together(world, [&] {
+    if (!arguments.prompt.empty() || arguments.chat) return;
     core::fail(core::ErrorKind::kUsage, {.what = "give --prompt TEXT, or --chat to type"});
-  }
-  const Session session(arguments);
+  });
+  Session session(arguments, world);
   if (!arguments.chat) {
     session.write(arguments.prompt, true);
     return 0;
@@ -144,7 +193,12 @@ void add_generate(CLI::App& app, Action& chosen) {
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--seed", o.seed, "Of the draws")->capture_default_str();
   add_model_options(*verb, a->model);
-  verb->callback([&chosen, a] { chosen = [a] { return generate(*a); }; });
+  add_rank_options(*verb, a->sizes);
+  verb->callback([&chosen, a] {
+    chosen = [a] {
+      return on_ranks([a](parallel::Communicator& world) { return generate(*a, world); });
+    };
+  });
 }
 
 }  // namespace hone::recipes

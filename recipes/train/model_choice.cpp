@@ -59,13 +59,17 @@ ModelFolders find_model(const ModelArguments& arguments) {
   return folders;
 }
 
-models::Model load_for_inference(const ModelFolders& folders, const ModelArguments& arguments) {
+models::Model load_for_inference(const ModelFolders& folders, const ModelArguments& arguments,
+                                 const RankShare& share) {
   kernels::install_caching_allocator();
   const at::Device device = choose_device(arguments.device);
   const std::string dtype = arguments.dtype != "auto" ? arguments.dtype
                             : device.is_cuda()        ? "bfloat16"
                                                       : "float32";
-  models::LoadOptions options{.compute_dtype = choose_dtype(dtype, device).type, .device = device};
+  models::LoadOptions options{.compute_dtype = choose_dtype(dtype, device).type,
+                              .device = device,
+                              .sharding = share.sharding,
+                              .groups = share.groups};
   if (folders.adapter) options.adapter_path = *folders.adapter;
   return models::load_model(folders.base, options);
 }

@@ -32,6 +32,13 @@ struct ModelFolders {
 // Throws kMissingInput naming the places searched.
 ModelFolders find_model(const ModelArguments& arguments);
 
-models::Model load_for_inference(const ModelFolders& folders, const ModelArguments& arguments);
+// What this rank has of a model that several compute together; all of it where nothing is given.
+struct RankShare {
+  models::Sharding sharding = {};
+  models::ComputeGroups groups = {};
+};
+
+models::Model load_for_inference(const ModelFolders& folders, const ModelArguments& arguments,
+                                 const RankShare& share = {});
 
 }  // namespace hone::recipes

@@ -44,7 +44,7 @@ Prepared prepare(const StartOptions& start, Recipe& recipe, Profile& profile,
   Prepared p;
   parallel::together(world, [&] {
     p.device = choose_device(recipe.device);
-    check_backend(recipe, p.device, world.size());
+    check_backend(recipe.parallel.backend, p.device, world.size());
   });
   first_then_others(world, [&] { p.inputs = resolve_inputs(recipe); });
   parallel::together(world,

@@ -59,8 +59,7 @@ class ErrorsOnly {
   spdlog::level::level_enum before_;
 };
 
-bool wants_nccl(const Recipe& recipe, at::Device device, int num_ranks) {
-  const std::string& backend = recipe.parallel.backend;
+bool wants_nccl(const std::string& backend, at::Device device, int num_ranks) {
   return backend == "nccl" || (backend == "auto" && device.is_cuda() && num_ranks > 1);
 }
 
@@ -132,9 +131,8 @@ void require_same(parallel::Communicator& world, const Json& mine, const std::st
       {.what = text, .hint = "start every rank with the same program, recipe and files"});
 }
 
-void check_backend(const Recipe& recipe, at::Device device, int num_ranks) {
-  const std::string& backend = recipe.parallel.backend;
-  if (wants_nccl(recipe, device, num_ranks)) parallel::real_nccl_api();
+void check_backend(const std::string& backend, at::Device device, int num_ranks) {
+  if (wants_nccl(backend, device, num_ranks)) parallel::real_nccl_api();
   if (backend == "nccl" && !device.is_cuda()) {
     core::fail(ErrorKind::kBadRecipe, {.what = "nccl moves the memory of GPUs",
                                        .where = "backend",
@@ -149,11 +147,16 @@ void check_backend(const Recipe& recipe, at::Device device, int num_ranks) {
   }
 }
 
+parallel::Mesh make_rank_mesh(parallel::Communicator& world, const parallel::Layout& layout,
+                              const std::string& backend, at::Device device) {
+  parallel::together(world, [&] { check_backend(backend, device, world.size()); });
+  if (!wants_nccl(backend, device, world.size())) return parallel::make_mesh(world, layout);
+  return parallel::make_mesh(parallel::make_communicator("nccl"), layout);
+}
+
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
                                   at::Device device) {
-  parallel::together(world, [&] { check_backend(recipe, device, world.size()); });
-  if (!wants_nccl(recipe, device, world.size())) return parallel::make_mesh(world, recipe.layout);
-  return parallel::make_mesh(parallel::make_communicator("nccl"), recipe.layout);
+  return make_rank_mesh(world, recipe.layout, recipe.parallel.backend, device);
 }
 
 }  // namespace hone::recipes

@@ -19,9 +19,9 @@ namespace hone::recipes {
 // its code. Any other error ends the run of all under mpirun.
 int on_ranks(const std::function<int(parallel::Communicator& world)>& work);
 
-// Throws kBadRecipe for a backend that is not there or can't reach the device's memory. Not
-// collective.
-void check_backend(const Recipe& recipe, at::Device device, int num_ranks);
+// Throws kBadRecipe for a backend ("auto", "mpi" or "nccl") that is not there or can't reach the
+// device's memory. Not collective.
+void check_backend(const std::string& backend, at::Device device, int num_ranks);
 
 // All of these: collective over `world`, and an error of one rank is thrown by all.
 
@@ -36,7 +36,10 @@ void require_shared(parallel::Communicator& world, const std::filesystem::path& 
 // ranks and values. `what` begins the message.
 void require_same(parallel::Communicator& world, const core::Json& mine, const std::string& what);
 
-// The communicators of the recipe's layout for tensors of `device`. Throws as check_backend.
+// The communicators of a sound layout for tensors of `device`. Throws as check_backend.
+parallel::Mesh make_rank_mesh(parallel::Communicator& world, const parallel::Layout& layout,
+                              const std::string& backend, at::Device device);
+// Those of the recipe's.
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
                                   at::Device device);
 

@@ -22,7 +22,7 @@ core::Json config_of(const std::string& name) {
                     {"num_key_value_heads", is_nine ? 3 : 2},
                     {"num_hidden_layers", is_nine ? 5 : 4},
                     {"head_dim", 8},
-                    {"vocab_size", is_nine ? 101 : 163},
+                    {"vocab_size", (is_nine ? 101 : 163) + (has("_wide") ? 416 : 0)},
                     {"max_position_embeddings", 256},
                     {"rms_norm_eps", 1e-6},
                     {"rope_theta", 10000.0},
