@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <numeric>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,6 +56,28 @@ void check_ends(Mesh& mesh) {
   expect(members_of(mesh.ends, mesh.rank) == members, "the sum over the group of the ends");
 }
 
+// Each link leads to the neighbour that differs in nothing else, and the other way on that one.
+void check_links(Mesh& mesh) {
+  const auto neighbour = [&](int64_t steps) {
+    RankPosition position = mesh.position();
+    position.pipeline = (position.pipeline + steps + mesh.layout.pp) % mesh.layout.pp;
+    return rank_at(mesh.layout, position);
+  };
+  PipelineLinks& links = mesh.links;
+  if (mesh.layout.pp == 1) return expect(links.to_above.size() == 1, "no link of one rank");
+  const auto pass = [&](Communicator& to, Communicator& from, int64_t from_rank) {
+    int64_t received = -1;
+    Request request = from.start_recv(&received, 1, DType::kInt64, link_peer(from));
+    to.send(&mesh.rank, 1, DType::kInt64, link_peer(to));
+    request.wait();
+    expect(received == from_rank, "the number of the neighbour");
+  };
+  pass(links.to_above, links.from_below, neighbour(-1));
+  pass(links.to_below, links.from_above, neighbour(1));
+  const bool is_last = mesh.position().pipeline == mesh.layout.pp - 1;
+  expect(is_last || links.to_above.rank() == 0, "the lower rank of a link first");
+}
+
 void check_groups(Mesh& mesh) {
   using P = RankPosition;
   expect(mesh.host.size() == mesh.layout.num_ranks(), "all ranks in the host group");
@@ -65,27 +88,30 @@ void check_groups(Mesh& mesh) {
   check_group(mesh, mesh.context, "context", {&P::context});
   check_group(mesh, mesh.pipeline, "pipeline", {&P::pipeline});
   check_ends(mesh);
+  check_links(mesh);
 }
 
 // Every axis of several ranks is listed, and a call of its group counts to it and to no other.
 void check_uses(Mesh& mesh) {
   const std::vector<std::pair<std::string, Communicator*>> groups = {
-      {"dp_shard", &mesh.shard}, {"dp_replicate", &mesh.replicate},
-      {"tp", &mesh.tensor},      {"cp", &mesh.context},
-      {"pp", &mesh.pipeline},    {"pp", &mesh.ends}};
-  size_t listed = 0;
+      {"dp_shard", &mesh.shard},    {"dp_replicate", &mesh.replicate},
+      {"tp", &mesh.tensor},         {"cp", &mesh.context},
+      {"pp", &mesh.pipeline},       {"pp", &mesh.links.from_below},
+      {"pp", &mesh.links.to_above}, {"pp", &mesh.links.from_above},
+      {"pp", &mesh.links.to_below}, {"pp", &mesh.ends}};
+  std::set<std::string> listed;
   for (const auto& [name, group] : groups) {
     for (const auto& use : mesh.uses) *use.second = {};
     int64_t one = 1, sum = 0;
     group->all_reduce(&one, &sum, 1, DType::kInt64);
-    listed += group != &mesh.ends && group->size() > 1 ? 1 : 0;
+    if (group->size() > 1) listed.insert(name);
     for (const auto& [axis, use] : mesh.uses) {
       const bool is_its = axis == name && group->size() > 1;
       expect((use->bytes > 0) == is_its && (use->seconds > 0) == is_its,
              "a call of " + name + " that counts to it, not to " + axis);
     }
   }
-  expect(mesh.uses.size() == listed, "the axes of several ranks, once each");
+  expect(mesh.uses.size() == listed.size(), "the axes of several ranks, once each");
 }
 
 // The kept parts, put together in the order of the shard group, are the buffer; replicas keep the
