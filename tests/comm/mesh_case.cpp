@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <numeric>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -56,6 +58,16 @@ void check_ends(Mesh& mesh) {
   expect(members_of(mesh.ends, mesh.rank) == members, "the sum over the group of the ends");
 }
 
+// Sends this rank's number over one link and returns what comes over the other.
+int64_t pass_on(Communicator& to, Communicator& from, int64_t number) {
+  if (to.size() == 1) return number;
+  int64_t received = -1;
+  Request request = from.start_recv(&received, 1, DType::kInt64, link_peer(from));
+  to.send(&number, 1, DType::kInt64, link_peer(to));
+  request.wait();
+  return received;
+}
+
 // Each link leads to the neighbour that differs in nothing else, and the other way on that one.
 void check_links(Mesh& mesh) {
   const auto neighbour = [&](int64_t steps) {
@@ -64,16 +76,10 @@ void check_links(Mesh& mesh) {
     return rank_at(mesh.layout, position);
   };
   PipelineLinks& links = mesh.links;
-  if (mesh.layout.pp == 1) return expect(links.to_above.size() == 1, "no link of one rank");
-  const auto pass = [&](Communicator& to, Communicator& from, int64_t from_rank) {
-    int64_t received = -1;
-    Request request = from.start_recv(&received, 1, DType::kInt64, link_peer(from));
-    to.send(&mesh.rank, 1, DType::kInt64, link_peer(to));
-    request.wait();
-    expect(received == from_rank, "the number of the neighbour");
-  };
-  pass(links.to_above, links.from_below, neighbour(-1));
-  pass(links.to_below, links.from_above, neighbour(1));
+  expect(pass_on(links.to_above, links.from_below, mesh.rank) == neighbour(-1),
+         "an output of the rank below");
+  expect(pass_on(links.to_below, links.from_above, mesh.rank) == neighbour(1),
+         "a gradient of the rank above");
   const bool is_last = mesh.position().pipeline == mesh.layout.pp - 1;
   expect(is_last || links.to_above.rank() == 0, "the lower rank of a link first");
 }
@@ -93,17 +99,24 @@ void check_groups(Mesh& mesh) {
 
 // Every axis of several ranks is listed, and a call of its group counts to it and to no other.
 void check_uses(Mesh& mesh) {
-  const std::vector<std::pair<std::string, Communicator*>> groups = {
-      {"dp_shard", &mesh.shard},    {"dp_replicate", &mesh.replicate},
-      {"tp", &mesh.tensor},         {"cp", &mesh.context},
-      {"pp", &mesh.pipeline},       {"pp", &mesh.links.from_below},
-      {"pp", &mesh.links.to_above}, {"pp", &mesh.links.from_above},
-      {"pp", &mesh.links.to_below}, {"pp", &mesh.ends}};
+  int64_t one = 1, sum = 0;
+  const auto add_up = [&](Communicator& group) {
+    return [&] { group.all_reduce(&one, &sum, 1, DType::kInt64); };
+  };
+  PipelineLinks& links = mesh.links;
+  const std::vector<std::tuple<std::string, Communicator*, std::function<void()>>> calls = {
+      {"dp_shard", &mesh.shard, add_up(mesh.shard)},
+      {"dp_replicate", &mesh.replicate, add_up(mesh.replicate)},
+      {"tp", &mesh.tensor, add_up(mesh.tensor)},
+      {"cp", &mesh.context, add_up(mesh.context)},
+      {"pp", &mesh.pipeline, add_up(mesh.pipeline)},
+      {"pp", &links.to_above, [&] { pass_on(links.to_above, links.from_below, 1); }},
+      {"pp", &links.to_below, [&] { pass_on(links.to_below, links.from_above, 1); }},
+      {"pp", &mesh.ends, add_up(mesh.ends)}};
   std::set<std::string> listed;
-  for (const auto& [name, group] : groups) {
+  for (const auto& [name, group, call] : calls) {
     for (const auto& use : mesh.uses) *use.second = {};
-    int64_t one = 1, sum = 0;
-    group->all_reduce(&one, &sum, 1, DType::kInt64);
+    call();
     if (group->size() > 1) listed.insert(name);
     for (const auto& [axis, use] : mesh.uses) {
       const bool is_its = axis == name && group->size() > 1;
