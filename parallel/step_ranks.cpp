@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <tuple>
 
 namespace hone::parallel {
 namespace {
@@ -37,8 +36,14 @@ struct Message {
 class Simulation {
  public:
   Simulation(const Lists& lists, const std::vector<StageDescriptor>& stages, const Layout& layout,
-             const Pipeline& pipeline_or_none, const std::vector<double>& costs)
-      : lists_(lists), stages_(stages), layout_(layout), costs_(costs), ranks_(lists.size()) {
+             const Pipeline& pipeline_or_none, const std::vector<double>& costs,
+             MessagePaths paths = MessagePaths::kBuffered)
+      : lists_(lists),
+        stages_(stages),
+        layout_(layout),
+        costs_(costs),
+        ranks_(lists.size()),
+        queues_(paths) {
     const Pipeline pipeline = pipeline_or_none.num_stages > 0
                                   ? pipeline_or_none
                                   : whole_pipeline(static_cast<int64_t>(stages.size()));
@@ -74,7 +79,6 @@ class Simulation {
   }
 
  private:
-  using Channel = std::tuple<size_t, size_t, bool>;  // from, to, of gradients
   struct Receive {
     Channel channel;
     size_t place = 0;  // among the channel's messages
@@ -126,8 +130,9 @@ class Simulation {
 
   void send(size_t rank, const Action& action) {
     const bool is_gradient = action.kind == ActionKind::kSendGradient;
-    messages_[{rank, rank_of_peer(rank, action.peer), is_gradient}].push_back(
-        {action, ranks_[rank].next, ranks_[rank].clock});
+    const Channel channel{rank, rank_of_peer(rank, action.peer), is_gradient};
+    messages_[channel].push_back({action, ranks_[rank].next, ranks_[rank].clock});
+    if (queues_.in_order()) queues_.start_send(channel);
   }
 
   void start_receive(size_t rank, const Action& action) {
@@ -135,6 +140,7 @@ class Simulation {
     const Channel channel{rank_of_peer(rank, action.peer), rank, is_gradient};
     ranks_[rank].receives[{is_gradient, action.stage, action.micro_batch}] = {
         channel, num_started_[channel]++};
+    if (queues_.in_order()) queues_.start_receive(channel);
   }
 
   bool compute(size_t rank, const Action& action) {
@@ -145,8 +151,8 @@ class Simulation {
       if (found != own.receives.end()) {
         const auto& [channel, place] = found->second;
         const std::vector<Message>& sent = messages_[channel];
-        if (sent.size() <= place) return false;
-        check(rank, action, std::get<0>(channel), sent[place]);
+        if ((queues_.in_order() ? queues_.num_done(channel) : sent.size()) <= place) return false;
+        check(rank, action, channel.from, sent[place]);
         own.clock = std::max(own.clock, sent[place].time);
         own.receives.erase(found);
       }
@@ -174,6 +180,8 @@ class Simulation {
     for (size_t rank = 0; rank < lists_.size(); ++rank) {
       if (!calls_with(caller, rank, action)) continue;
       if (is_done(rank) || next_of(rank) != action) return false;
+      // The update begins when all is sent.
+      if (action.kind == ActionKind::kUpdate && queues_.has_open_sends(rank)) return false;
       group.push_back(rank);
       clock = std::max(clock, ranks_[rank].clock);
     }
@@ -205,8 +213,8 @@ class Simulation {
       const auto started = num_started_.find(channel);
       const size_t num_started = started == num_started_.end() ? 0 : started->second;
       for (size_t i = num_started; i < sent.size(); ++i) {
-        problems_.push_back(name_of(std::get<0>(channel), sent[i].index) + ": rank " +
-                            std::to_string(std::get<1>(channel)) + " does not receive it");
+        problems_.push_back(name_of(channel.from, sent[i].index) + ": rank " +
+                            std::to_string(channel.to) + " does not receive it");
       }
     }
     for (size_t rank = 0; rank < lists_.size(); ++rank) {
@@ -227,6 +235,7 @@ class Simulation {
   std::vector<int64_t> num_holders_;        // by stage
   std::vector<std::vector<bool>> is_held_;  // by rank of the pipeline and stage
   std::vector<int64_t> pipeline_ranks_;     // by rank
+  MessageQueues queues_;
   std::map<Channel, std::vector<Message>> messages_;
   std::map<Channel, size_t> num_started_;  // receives
   std::vector<std::string> problems_;
@@ -279,7 +288,8 @@ std::vector<std::string> collective_problems(const Lists& ranks,
 
 std::vector<std::string> rank_problems(const Lists& ranks,
                                        const std::vector<StageDescriptor>& stages,
-                                       const Layout& layout, const Pipeline& pipeline) {
+                                       const Layout& layout, const Pipeline& pipeline,
+                                       MessagePaths paths) {
   std::vector<std::string> problems;
   for (int64_t place = 0; place < layout.pp; ++place) {
     Lists together;
@@ -292,7 +302,7 @@ std::vector<std::string> rank_problems(const Lists& ranks,
     std::ranges::copy(collective_problems(together, stages, numbers), std::back_inserter(problems));
   }
   std::ranges::copy(peer_problems(ranks, stages, layout), std::back_inserter(problems));
-  Simulation simulation(ranks, stages, layout, pipeline, {});
+  Simulation simulation(ranks, stages, layout, pipeline, {}, paths);
   simulation.run();
   std::ranges::copy(simulation.problems(), std::back_inserter(problems));
   return problems;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/message_queues.h"
 #include "parallel/schedule.h"
 
 namespace hone::parallel {
@@ -21,10 +22,12 @@ std::vector<std::string> collective_problems(const std::vector<std::vector<Actio
 // and action: collectives that differ among ranks of the same place in the pipeline, lists that
 // differ among ranks that compute the same, messages that are not those expected or that nobody
 // waits for, ranks that wait forever. Found by running all lists at once, with messages received
-// where they are needed and every collective waiting for all its ranks. Empty when it is sound.
+// where they are needed and every collective waiting for all its ranks. `paths` carry the messages:
+// where they run in order, the update waits for what is sent. Empty when it is sound.
 std::vector<std::string> rank_problems(const std::vector<std::vector<Action>>& ranks,
                                        const std::vector<StageDescriptor>& stages,
-                                       const Layout& layout, const Pipeline& pipeline);
+                                       const Layout& layout, const Pipeline& pipeline,
+                                       MessagePaths paths = MessagePaths::kBuffered);
 
 // The share of a step's time that the ranks of a pipeline wait for each other, where `costs` are
 // the stages' times for a micro-batch, forward (a third) and backward; recomputing costs another

@@ -65,8 +65,7 @@ void GradientSum::add_up_shared(models::Stage& stage) {
     }
   };
   for_each_place([](const at::Tensor& grad, const at::Tensor& place) { place.copy_(grad); });
-  mesh_.tensor.all_reduce_ordered(sum.const_data_ptr(), sum.mutable_data_ptr(), count,
-                                  DType::kFloat32);
+  mesh_.tensor.all_reduce(sum.const_data_ptr(), sum.mutable_data_ptr(), count, DType::kFloat32);
   bytes_ += 2 * bytes_sent(num_bytes(sum), mesh_.tensor.size());
   for_each_place([](const at::Tensor& grad, const at::Tensor& place) { grad.copy_(place); });
 }
@@ -75,8 +74,8 @@ void GradientSum::add_up_shared(models::Stage& stage) {
 void GradientSum::add_up_ends(models::Stage& stage) {
   const at::Tensor& part = stage.kept.grads;
   bytes_ += 2 * bytes_sent(num_bytes(part), mesh_.ends.size());
-  mesh_.ends.all_reduce_ordered(part.const_data_ptr(), part.mutable_data_ptr(), part.numel(),
-                                DType::kFloat32);
+  mesh_.ends.all_reduce(part.const_data_ptr(), part.mutable_data_ptr(), part.numel(),
+                        DType::kFloat32);
 }
 
 // This round's sum over all ranks (strict) or over the shard axis, of the part that is kept. The

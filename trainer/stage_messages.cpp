@@ -6,17 +6,14 @@
 #include "models/row_parallel.h"
 
 namespace hone::trainer {
-namespace {
 
-int tag_of(MessageKind kind) { return kind == MessageKind::kOutput ? 0 : 1; }
-
-}  // namespace
-
-void StageMessages::receive(MessageKind kind, int64_t stage, int64_t micro_batch, at::Tensor buffer,
-                            int64_t peer) {
-  auto request = pipeline_.start_recv(buffer.mutable_data_ptr(), buffer.numel(),
-                                      models::comm_dtype(buffer.scalar_type()),
-                                      static_cast<int>(peer), tag_of(kind));
+void StageMessages::receive(MessageKind kind, int64_t stage, int64_t micro_batch,
+                            at::Tensor buffer) {
+  parallel::Communicator& link =
+      kind == MessageKind::kOutput ? links_.from_below : links_.from_above;
+  auto request =
+      link.start_recv(buffer.mutable_data_ptr(), buffer.numel(),
+                      models::comm_dtype(buffer.scalar_type()), parallel::link_peer(link));
   const bool is_new =
       receives_.try_emplace({kind, stage, micro_batch}, std::move(buffer), std::move(request))
           .second;
@@ -32,18 +29,21 @@ at::Tensor StageMessages::take(MessageKind kind, int64_t stage, int64_t micro_ba
   return data;
 }
 
-void StageMessages::send(MessageKind kind, const at::Tensor& data, int64_t peer) {
+void StageMessages::send(MessageKind kind, const at::Tensor& data) {
+  parallel::Communicator& link = kind == MessageKind::kOutput ? links_.to_above : links_.to_below;
   at::Tensor sent = data.contiguous();
-  auto request = pipeline_.start_send(sent.const_data_ptr(), sent.numel(),
-                                      models::comm_dtype(sent.scalar_type()),
-                                      static_cast<int>(peer), tag_of(kind));
+  auto request = link.start_send(sent.const_data_ptr(), sent.numel(),
+                                 models::comm_dtype(sent.scalar_type()), parallel::link_peer(link));
   bytes_ += static_cast<int64_t>(sent.nbytes());
   sends_.push_back({std::move(sent), std::move(request)});
 }
 
 void StageMessages::poll() {
   if (sends_.empty() && receives_.empty()) return;
-  pipeline_.poll();
+  // Over nccl this is what launches them.
+  for (parallel::Communicator* link :
+       {&links_.from_below, &links_.to_above, &links_.from_above, &links_.to_below})
+    link->poll();
   sends_.remove_if([](Transfer& transfer) { return transfer.request.test(); });
 }
 

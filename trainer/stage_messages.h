@@ -9,25 +9,24 @@
 #include <map>
 #include <tuple>
 
-#include "parallel/comm/communicator.h"
+#include "parallel/comm/pipeline_links.h"
 
 namespace hone::trainer {
 
 enum class MessageKind { kOutput, kGradient };
 
-// Nothing here waits but `take` and `finish`. Messages of a kind between two ranks are received in
-// the order in which they were sent.
+// Nothing here waits but `take` and `finish`. Outputs come from the rank below, gradients from the
+// one above, and are received in the order in which they were sent.
 class StageMessages {
  public:
-  explicit StageMessages(parallel::Communicator& pipeline) : pipeline_(pipeline) {}
+  explicit StageMessages(parallel::PipelineLinks& links) : links_(links) {}
 
-  // `buffer` is contiguous, and of the shape and dtype that `peer` sends.
-  void receive(MessageKind kind, int64_t stage, int64_t micro_batch, at::Tensor buffer,
-               int64_t peer);
+  // `buffer` is contiguous, and of the shape and dtype that is sent.
+  void receive(MessageKind kind, int64_t stage, int64_t micro_batch, at::Tensor buffer);
   // What was to be received under these numbers, once it is there; undefined if nothing was.
   at::Tensor take(MessageKind kind, int64_t stage, int64_t micro_batch);
 
-  void send(MessageKind kind, const at::Tensor& data, int64_t peer);
+  void send(MessageKind kind, const at::Tensor& data);
   // Moves what is under way, and lets go of what was sent.
   void poll();
   void finish();                            // until all is sent
@@ -40,7 +39,7 @@ class StageMessages {
     parallel::Request request;
   };
 
-  parallel::Communicator& pipeline_;
+  parallel::PipelineLinks& links_;
   std::map<Name, Transfer> receives_;
   std::list<Transfer> sends_;
   int64_t bytes_ = 0;

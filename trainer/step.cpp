@@ -66,7 +66,7 @@ class StepRun {
         options_(options),
         activations_(model, options.seed, options.step,
                      [this](int64_t index) { return make_batch(micro_batch(index)); }),
-        messages_(mesh.pipeline),
+        messages_(mesh.links),
         parameters_(model, mesh),
         gradients_(model, mesh, options.strict),
         numbers_(num_micro_batches(), options.num_sources),
@@ -179,12 +179,12 @@ class StepRun {
   }
 
   void send(MessageKind kind, const Action& action) {
-    messages_.send(kind, std::exchange(activations_.running(action.micro_batch), {}), action.peer);
+    messages_.send(kind, std::exchange(activations_.running(action.micro_batch), {}));
   }
 
   void receive(MessageKind kind, const Action& action) {
     messages_.receive(kind, action.stage, action.micro_batch,
-                      activations_.buffer(action.micro_batch), action.peer);
+                      activations_.buffer(action.micro_batch));
   }
 
   // A loss that is not finite is one that all ranks must hear of: it is dealt with in `update`.

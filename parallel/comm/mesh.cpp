@@ -35,7 +35,8 @@ void measure(Mesh& mesh) {
   measure_axis("dp_replicate", {&mesh.replicate});
   measure_axis("tp", {&mesh.tensor});
   measure_axis("cp", {&mesh.context});
-  measure_axis("pp", {&mesh.pipeline, &mesh.ends});
+  measure_axis("pp", {&mesh.pipeline, &mesh.links.from_below, &mesh.links.to_above,
+                      &mesh.links.from_above, &mesh.links.to_below, &mesh.ends});
 }
 
 }  // namespace
@@ -63,6 +64,7 @@ Mesh make_mesh(const Communicator& world, const Layout& layout) {
             .tensor = group({&RankPosition::tensor}),
             .context = group({&RankPosition::context}),
             .pipeline = group({&RankPosition::pipeline}),
+            .links = make_pipeline_links(world, layout),
             .ends = world.split(ends_color, world.rank()),
             .uses = {}};
   measure(mesh);

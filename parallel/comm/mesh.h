@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/pipeline_links.h"
 #include "parallel/comm/timed.h"
 #include "parallel/layout.h"
 
@@ -22,11 +23,13 @@ struct Mesh {
   Communicator tensor;     // tp
   Communicator context;    // cp
   Communicator pipeline;   // pp
+  PipelineLinks links;     // what a step sends along it
   // The first and the last of the pipeline axis, which both hold a tied embedding; this rank alone
   // where it is neither, or both.
   Communicator ends;
   // What this rank's calls of the groups cost, by the recipe's name of the axis, in the order of
-  // the groups above; `ends` counts to pp, host is not counted. Only groups of several ranks.
+  // the groups above; `links` and `ends` count to pp, host is not counted. Only groups of several
+  // ranks.
   std::vector<std::pair<std::string, std::shared_ptr<AxisUse>>> uses;
 
   RankPosition position() const { return rank_position(layout, rank); }

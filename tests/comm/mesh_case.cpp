@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <numeric>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -55,6 +58,32 @@ void check_ends(Mesh& mesh) {
   expect(members_of(mesh.ends, mesh.rank) == members, "the sum over the group of the ends");
 }
 
+// Sends this rank's number over one link and returns what comes over the other.
+int64_t pass_on(Communicator& to, Communicator& from, int64_t number) {
+  if (to.size() == 1) return number;
+  int64_t received = -1;
+  Request request = from.start_recv(&received, 1, DType::kInt64, link_peer(from));
+  to.send(&number, 1, DType::kInt64, link_peer(to));
+  request.wait();
+  return received;
+}
+
+// Each link leads to the neighbour that differs in nothing else, and the other way on that one.
+void check_links(Mesh& mesh) {
+  const auto neighbour = [&](int64_t steps) {
+    RankPosition position = mesh.position();
+    position.pipeline = (position.pipeline + steps + mesh.layout.pp) % mesh.layout.pp;
+    return rank_at(mesh.layout, position);
+  };
+  PipelineLinks& links = mesh.links;
+  expect(pass_on(links.to_above, links.from_below, mesh.rank) == neighbour(-1),
+         "an output of the rank below");
+  expect(pass_on(links.to_below, links.from_above, mesh.rank) == neighbour(1),
+         "a gradient of the rank above");
+  const bool is_last = mesh.position().pipeline == mesh.layout.pp - 1;
+  expect(is_last || links.to_above.rank() == 0, "the lower rank of a link first");
+}
+
 void check_groups(Mesh& mesh) {
   using P = RankPosition;
   expect(mesh.host.size() == mesh.layout.num_ranks(), "all ranks in the host group");
@@ -65,27 +94,37 @@ void check_groups(Mesh& mesh) {
   check_group(mesh, mesh.context, "context", {&P::context});
   check_group(mesh, mesh.pipeline, "pipeline", {&P::pipeline});
   check_ends(mesh);
+  check_links(mesh);
 }
 
 // Every axis of several ranks is listed, and a call of its group counts to it and to no other.
 void check_uses(Mesh& mesh) {
-  const std::vector<std::pair<std::string, Communicator*>> groups = {
-      {"dp_shard", &mesh.shard}, {"dp_replicate", &mesh.replicate},
-      {"tp", &mesh.tensor},      {"cp", &mesh.context},
-      {"pp", &mesh.pipeline},    {"pp", &mesh.ends}};
-  size_t listed = 0;
-  for (const auto& [name, group] : groups) {
+  int64_t one = 1, sum = 0;
+  const auto add_up = [&](Communicator& group) {
+    return [&] { group.all_reduce(&one, &sum, 1, DType::kInt64); };
+  };
+  PipelineLinks& links = mesh.links;
+  const std::vector<std::tuple<std::string, Communicator*, std::function<void()>>> calls = {
+      {"dp_shard", &mesh.shard, add_up(mesh.shard)},
+      {"dp_replicate", &mesh.replicate, add_up(mesh.replicate)},
+      {"tp", &mesh.tensor, add_up(mesh.tensor)},
+      {"cp", &mesh.context, add_up(mesh.context)},
+      {"pp", &mesh.pipeline, add_up(mesh.pipeline)},
+      {"pp", &links.to_above, [&] { pass_on(links.to_above, links.from_below, 1); }},
+      {"pp", &links.to_below, [&] { pass_on(links.to_below, links.from_above, 1); }},
+      {"pp", &mesh.ends, add_up(mesh.ends)}};
+  std::set<std::string> listed;
+  for (const auto& [name, group, call] : calls) {
     for (const auto& use : mesh.uses) *use.second = {};
-    int64_t one = 1, sum = 0;
-    group->all_reduce(&one, &sum, 1, DType::kInt64);
-    listed += group != &mesh.ends && group->size() > 1 ? 1 : 0;
+    call();
+    if (group->size() > 1) listed.insert(name);
     for (const auto& [axis, use] : mesh.uses) {
       const bool is_its = axis == name && group->size() > 1;
       expect((use->bytes > 0) == is_its && (use->seconds > 0) == is_its,
              "a call of " + name + " that counts to it, not to " + axis);
     }
   }
-  expect(mesh.uses.size() == listed, "the axes of several ranks, once each");
+  expect(mesh.uses.size() == listed.size(), "the axes of several ranks, once each");
 }
 
 // The kept parts, put together in the order of the shard group, are the buffer; replicas keep the

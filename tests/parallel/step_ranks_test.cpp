@@ -82,6 +82,39 @@ TEST(StepRanks, EveryPipelineGetsToTheEndWhateverItsMicroBatches) {
   }
 }
 
+Problems problems_over(MessagePaths paths, const StepCase& step) {
+  return rank_problems(step.all_ranks(), step.stages, step.layout, step.options.pipeline, paths);
+}
+
+// As over NCCL, whose communicators run one operation after the other.
+TEST(StepRanks, ACommunicatorForEachLinkGetsEveryPipelineToTheEndInOrder) {
+  std::vector<int64_t> counts;
+  for (int64_t count = 1; count <= 13; ++count) counts.push_back(count);
+  for (int64_t num_ranks = 2; num_ranks <= 6; ++num_ranks) {
+    for (int64_t chunks = 1; chunks <= 3; ++chunks) {
+      const std::vector<Layout> layouts{{}, {.dp_shard = 2}};
+      for (const StepCase& step : pipeline_cases(num_ranks, chunks, layouts, counts))
+        ASSERT_EQ(problems_over(MessagePaths::kQueueForLink, step), Problems{}) << step.name;
+    }
+  }
+}
+
+// Why there is one for each link: a rank's send waits behind a receive that was started ahead.
+TEST(StepRanks, FewerCommunicatorsInOrderMakeRanksWaitForEachOther) {
+  const auto step_of = [](int64_t num_ranks, int64_t chunks) {
+    const Pipeline pipeline = pipeline_of(num_ranks, chunks);
+    return StepCase{"",
+                    full_model(static_cast<int>(num_ranks * chunks)),
+                    {.pp = num_ranks},
+                    {.num_micro_batches = 2 * num_ranks, .pipeline = pipeline}};
+  };
+  EXPECT_NE(problems_over(MessagePaths::kOneQueue, step_of(2, 1)), Problems{});
+  for (int64_t num_ranks = 2; num_ranks <= 6; ++num_ranks) {
+    EXPECT_EQ(problems_over(MessagePaths::kQueueForKind, step_of(num_ranks, 1)), Problems{});
+    EXPECT_NE(problems_over(MessagePaths::kQueueForKind, step_of(num_ranks, 2)), Problems{});
+  }
+}
+
 TEST(StepRanks, ContextAndTensorPeersHaveTheSameList) {
   const std::vector<Layout> layouts{{.cp = 2}, {.tp = 2}, {.dp_shard = 2, .cp = 2, .tp = 2}};
   for (const StepCase& step : pipeline_cases(2, 2, layouts, {1, 5})) {
