@@ -47,13 +47,32 @@ double squares(const at::Tensor& tensor) {
   return tensor.numel() == 0 ? 0.0 : tensor.to(at::kDouble).square().sum().item<double>();
 }
 
-// Of a whole gradient, the elements that another rank has of this parameter.
-at::Tensor slice_of_whole(const models::Stage& whole_stage, const models::Parameter& whole,
-                          const models::Parameter& parameter) {
+// Of a whole parameter, or its gradient, the elements that another rank keeps of it.
+at::Tensor part_of_whole(const models::Stage& whole_stage, const models::Parameter& whole,
+                         const models::Parameter& parameter, const ParameterPart& part,
+                         at::Tensor models::Stage::*flat) {
   const parallel::TensorSlice& slice = parameter.slice;
-  return view_of_parameter(whole_stage, whole, whole_stage.grads)
+  return view_of_parameter(whole_stage, whole, whole_stage.*flat)
       .narrow(slice.dim, slice.range.begin, slice.range.size())
-      .reshape({-1});
+      .reshape({-1})
+      .narrow(0, part.begin, part.size);
+}
+
+// The weights of one rank for what this rank keeps and computes with. Collective.
+void take_weights(const models::Model& one, models::Model& sharded, parallel::Mesh& mesh) {
+  for (size_t s = 0; s < sharded.stages.size(); ++s) {
+    models::Stage& stage = sharded.stages[s];
+    for (size_t p = 0; p < stage.parameters.size(); ++p) {
+      const models::Parameter& parameter = stage.parameters[p];
+      if (!parameter.grad.defined()) continue;
+      const ParameterPart part = kept_part_of(stage, parameter);
+      if (part.size == 0) continue;
+      stage.kept.trainable.narrow(0, part.offset, part.size)
+          .copy_(part_of_whole(one.stages[s], one.stages[s].parameters[p], parameter, part,
+                               &models::Stage::trainable));
+    }
+  }
+  share_parameters(sharded, mesh);
 }
 
 // Sums of squares for every trainable tensor, of the difference and of the reference, over the
@@ -69,9 +88,8 @@ std::vector<double> squares_over_ranks(const models::Model& one, const models::M
       if (!parameter.grad.defined()) continue;
       const ParameterPart part = kept_part_of(stage, parameter);
       const at::Tensor mine = stage.kept.grads.narrow(0, part.offset, part.size);
-      const at::Tensor reference =
-          slice_of_whole(one.stages[s], one.stages[s].parameters[p], parameter)
-              .narrow(0, part.begin, part.size);
+      const at::Tensor reference = part_of_whole(one.stages[s], one.stages[s].parameters[p],
+                                                 parameter, part, &models::Stage::grads);
       const at::Tensor apart = mine.to(at::kDouble) - reference.to(at::kDouble);
       sums.push_back(counts ? squares(apart) : 0);
       sums.push_back(counts ? squares(reference) : 0);
@@ -119,6 +137,7 @@ VariantDifference compare_layout(models::Model& one, models::Model& sharded, par
                                .bound = variant.bound};
   for (size_t step = 0; step < steps.size(); ++step) {
     const auto number = static_cast<int64_t>(step);
+    if (variant.same_start && step > 0) take_weights(one, sharded, mesh);
     const double expected =
         mean_loss(run_on(one, one_optimizer, alone, steps[step], number, variant, options));
     const double got =

@@ -21,7 +21,7 @@ constexpr int kDiffers = 1;
 constexpr int64_t kSteps = 2;
 // Rounding of sums in another order: tests/models and tests/trainer hold tiny models to 2e-5.
 constexpr double kFloatBound = 1e-4, kBfloatBound = 5e-2;
-// One step of layers, tokens or stages that ranks split between them, in float32.
+// Layers, tokens or stages that ranks split between them, in float32.
 constexpr double kSplitLossBound = 1e-6, kSplitBound = 3e-5;
 
 struct InvarianceArguments {
@@ -158,7 +158,8 @@ bool check_groupings(const Subject& s, const data::Loader& loader) {
 
 trainer::LayoutVariant variant_of(const Subject& s, const LayoutToCheck& layout, bool strict) {
   trainer::LayoutVariant variant{.name = layout.name() + (strict ? ", strict" : ""),
-                                 .strict = strict};
+                                 .strict = strict,
+                                 .same_start = layout.is_split()};
   if (!strict) variant.loss_bound = variant.bound = s.bound;
   if (layout.is_split() && s.has_own_bounds) {
     variant.loss_bound = kSplitLossBound;
@@ -181,9 +182,8 @@ trainer::VariantDifference check_layout(const Subject& s, const LayoutToCheck& l
     one = load_to_train(recipe, s.inputs, s.dtype, s.device);
     sharded = load_to_train(recipe, s.inputs, s.dtype, s.device, &mesh);
   });
-  const size_t num_steps = layout.is_split() ? 1 : steps.size();
-  return trainer::compare_layout(*one, *sharded, mesh, {steps.begin(), steps.begin() + num_steps},
-                                 variant_of(s, layout, strict), s.options);
+  return trainer::compare_layout(*one, *sharded, mesh, steps, variant_of(s, layout, strict),
+                                 s.options);
 }
 
 bool check_layouts(const Subject& s, const data::Loader& loader, parallel::Communicator& world) {

@@ -35,7 +35,8 @@ LayoutsToCheck layouts_to_check(const models::ModelSpec& spec, int64_t num_ranks
     const auto problems = models::shard_plan_problems(spec, layout.layout, 1);
     if (problems.empty()) wanted.layouts.push_back(layout);
     if (!problems.empty())
-      wanted.left_out.push_back(layout.name() + ": " + problems.front().equation);
+      wanted.left_out.push_back(parallel::describe_layout(layout.layout) + ": " +
+                                problems.front().equation);
   }
   return wanted;
 }

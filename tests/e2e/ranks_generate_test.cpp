@@ -37,7 +37,7 @@ TEST(RanksGenerate, TextOfTensorAndPipelineRanksIsThatOfOneRankAndPrintedOnce) {
 TEST(RanksGenerate, ConversationTypedToRankZeroIsThatOfOneRank) {
   Workspace work;
   write_text(work / "typed.txt", "What is pkg3?\n\nWhat is pkg5?\n");
-  const Words chat = {"generate", "model", "--chat", "--greedy", "--max-new-tokens", "12"};
+  const Words chat = {"generate", "model", "--chat", "--max-new-tokens", "12"};
   const auto typed = [](const Words& words) {
     std::string line;
     for (const std::string& word : words) line += "'" + word + "' ";
@@ -45,7 +45,6 @@ TEST(RanksGenerate, ConversationTypedToRankZeroIsThatOfOneRank) {
   };
   const ProcessResult one = work.run(typed(Words{(kBin / "hone").string()} + chat));
   ASSERT_EQ(one.code, 0) << one.err;
-  ASSERT_EQ(times(one.out, "\n"), 2u) << one.out;
   const Words start = mpirun_words(60) + Words{"-np", "2", (kBin / "hone").string()};
   const ProcessResult two = work.run(typed(start + chat + kTensor), mpirun_environment());
   EXPECT_EQ(two.code, 0) << two.err;

@@ -158,9 +158,27 @@ TEST(Ranks, CheckInvarianceHoldsEveryLayoutToOneRank) {
   EXPECT_EQ(result.code, 0) << result.err << result.out;
   for (const char* row :
        {"recompute, dropout on ", "dp_replicate 4 ", "dp_shard 4, level 1, strict ",
-        "dp_shard 4, level 3 ", "dp_replicate 2 x dp_shard 2, level 3, strict "})
+        "dp_shard 4, level 3 ", "dp_replicate 2 x dp_shard 2, level 3, strict ", "\ntp 4 ",
+        "\ncp 4, level 3 ", "\npp 2 x tp 2 ",
+        "\nleft out: pp 4: pipeline_parallel_size 4 x 1 chunk = 4 is more than"})
     EXPECT_EQ(times(result.out, row), 1u) << row << " is not in\n" << result.out;
   EXPECT_EQ(times(result.out, "FAILED"), 0u) << result.out;
+}
+
+// The workspace's model has 4 query heads and 2 layers.
+TEST(Ranks, CheckInvarianceSaysWhichLayoutsTheModelHasNot) {
+  Workspace work;
+  work.write_recipe(for_ranks({{"adapter", ""}}));
+  const ProcessResult two = mpirun(work, 2, {"check", "invariance", "recipe.yaml"});
+  EXPECT_EQ(two.code, 0) << two.err << two.out;
+  EXPECT_EQ(times(two.out, "\npp 2 "), 1u) << two.out;
+  EXPECT_EQ(times(two.out, "left out"), 0u) << two.out;
+  const ProcessResult three = mpirun(work, 3, {"check", "invariance", "recipe.yaml"});
+  EXPECT_EQ(three.code, 0) << three.err << three.out;
+  for (const char* line :
+       {"left out: tp 3: num_attention_heads 4 / tensor_parallel_size 3 leaves 1",
+        "left out: cp 3: num_attention_heads 4", "left out: pp 3: pipeline_parallel_size 3"})
+    EXPECT_EQ(times(three.out, line), 1u) << line << " is not in\n" << three.out;
 }
 
 TEST(Ranks, DebugModeFindsNothingWrongWithATraining) {
