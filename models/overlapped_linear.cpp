@@ -209,7 +209,7 @@ at::Tensor scattered_product(const at::Tensor& x_TF, const std::vector<int64_t>&
     sent.push_back(StartScatter::apply(product(at::cat(rows), runs_of(chunks, chunk)),
                                        ChunkState{transfers, chunk}));
   }
-  return FinishScatters::apply(ChunkState{transfers}, sent);
+  return FinishScatters::apply(ChunkState{transfers}, at::TensorList(sent));
 }
 
 }  // namespace hone::models
