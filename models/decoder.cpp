@@ -6,6 +6,7 @@
 
 #include "models/lora_embedding.h"
 #include "models/modules.h"
+#include "models/overlapped_linear.h"
 #include "models/parameter_plan.h"
 #include "models/row_parallel.h"
 #include "models/spec/shard_plan.h"
@@ -142,31 +143,66 @@ std::vector<kernels::Lora> bind_head_loras(const DecoderWeights& weights, int64_
   return bound;
 }
 
-at::Tensor apply_linear(const FusedLinear& linear, const at::Tensor& x_TD, const Batch& batch,
+// `first_row`: of x, in the rows of the whole micro-batch.
+at::Tensor apply_linear(const FusedLinear& linear, const at::Tensor& x_TD, int64_t first_row,
                         const ForwardContext& context) {
   std::vector<at::Tensor> outputs;
   for (const FusedLinear::Piece& piece : linear.pieces) {
     std::vector<kernels::Lora> loras;
     for (const auto& [lora, begin] : piece.loras)
-      loras.push_back(bind_lora(lora, begin, batch.first_token, context));
+      loras.push_back(bind_lora(lora, begin, first_row, context));
     outputs.push_back(kernels::linear(x_TD, piece.weight_OD, piece.bias_O, loras));
   }
   return outputs.size() == 1 ? outputs.front() : at::cat(outputs, 1);
+}
+
+bool drops_inputs(const FusedLinear& linear, const ForwardContext& context) {
+  return context.training && std::ranges::any_of(linear.pieces, [](const auto& piece) {
+           return std::ranges::any_of(piece.loras,
+                                      [](const auto& lora) { return lora.first.dropout > 0; });
+         });
+}
+
+// Rows that are not neighbours are one product, unless their numbers matter: to dropout.
+RowsProduct product_of(const FusedLinear& linear, const Batch& batch,
+                       const ForwardContext& context) {
+  return [&](const at::Tensor& x_TD, const std::vector<RowRun>& runs) {
+    if (!drops_inputs(linear, context))
+      return apply_linear(linear, x_TD, batch.first_token, context);
+    std::vector<int64_t> sizes;
+    for (const RowRun& run : runs) sizes.push_back(run.count);
+    const std::vector<at::Tensor> parts = x_TD.split_with_sizes(sizes);
+    std::vector<at::Tensor> outputs;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      outputs.push_back(apply_linear(linear, parts[i], batch.first_token + runs[i].first, context));
+    }
+    return at::cat(outputs);
+  };
 }
 
 // Split by outputs: every rank has all rows of the input, and its columns of the output.
 at::Tensor column_parallel(const DecoderWeights& weights, const FusedLinear& linear,
                            const at::Tensor& x_TD, const Batch& batch,
                            const ForwardContext& context) {
-  return apply_linear(linear, all_gather_rows(x_TD, batch.row_parts, weights.share.groups.tensor),
-                      batch, context);
+  const ComputeGroups& groups = weights.share.groups;
+  if (groups.tensor != nullptr && groups.row_chunks > 1) {
+    return gathered_product(x_TD, batch.row_parts, groups.row_chunks, groups.tensor,
+                            product_of(linear, batch, context));
+  }
+  return apply_linear(linear, all_gather_rows(x_TD, batch.row_parts, groups.tensor),
+                      batch.first_token, context);
 }
 
 // Split by inputs: outputs of the ranks are terms of a sum, of which a rank gets its rows.
 at::Tensor row_parallel(const DecoderWeights& weights, const FusedLinear& linear,
                         const at::Tensor& x_TD, const Batch& batch, const ForwardContext& context) {
-  return reduce_scatter_rows(apply_linear(linear, x_TD, batch, context), batch.row_parts,
-                             weights.share.groups.tensor);
+  const ComputeGroups& groups = weights.share.groups;
+  if (groups.tensor != nullptr && groups.row_chunks > 1) {
+    return scattered_product(x_TD, batch.row_parts, groups.row_chunks, groups.tensor,
+                             product_of(linear, batch, context));
+  }
+  return reduce_scatter_rows(apply_linear(linear, x_TD, batch.first_token, context),
+                             batch.row_parts, groups.tensor);
 }
 
 // Tokens outside this rank's part of the vocabulary have rows of zeros.

@@ -29,6 +29,9 @@ struct Sharding {
 // Ranks that compute a micro-batch together, by axis; not given: this one alone.
 struct ComputeGroups {
   std::shared_ptr<parallel::Communicator> tensor, context, pipeline;
+  // In how many parts the rows of a product that is split over the tensor axis are multiplied, with
+  // those of other parts on their way meanwhile; 1: all at once. The same on all ranks.
+  int64_t row_chunks = 1;
 };
 
 }  // namespace hone::models

@@ -9,6 +9,8 @@ namespace {
 
 using core::ErrorKind;
 
+constexpr int64_t kRowChunks = 4;  // of tensor-parallel products whose transfers are overlapped
+
 models::LoadOptions load_options(const Recipe& recipe, const ResolvedInputs& inputs,
                                  const DtypeChoice& dtype, at::Device device) {
   models::LoadOptions options{.compute_dtype = dtype.type,
@@ -49,6 +51,8 @@ models::Model load_to_train(const Recipe& recipe, const ResolvedInputs& inputs,
     options.sharding =
         training_sharding(recipe, models::read_model_spec(inputs.model.folder), *mesh);
     options.groups = trainer::compute_groups(*mesh);
+    // Over MPI nothing moves while this rank computes: chunks would only make products smaller.
+    if (mesh->tensor.backend_name() == "nccl") options.groups.row_chunks = kRowChunks;
   }
   return models::load_model(inputs.model.folder, options);
 }

@@ -16,6 +16,8 @@ namespace {
 using Lists = std::vector<std::vector<Action>>;
 using Problems = std::vector<std::string>;
 
+const std::vector<int64_t> kCounts{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+
 // A block a chunk.
 Pipeline pipeline_of(int64_t num_ranks, int64_t chunks_per_rank) {
   const auto num_blocks = static_cast<size_t>(num_ranks * chunks_per_rank);
@@ -71,12 +73,10 @@ Problems problems_of(const StepCase& step, const Lists& lists) {
 }
 
 TEST(StepRanks, EveryPipelineGetsToTheEndWhateverItsMicroBatches) {
-  std::vector<int64_t> counts;
-  for (int64_t count = 1; count <= 13; ++count) counts.push_back(count);
   for (int64_t num_ranks = 1; num_ranks <= 6; ++num_ranks) {
     for (int64_t chunks = 1; chunks <= 3; ++chunks) {
       const std::vector<Layout> layouts{{}, {.dp_replicate = 2}, {.dp_shard = 2}};
-      for (const StepCase& step : pipeline_cases(num_ranks, chunks, layouts, counts))
+      for (const StepCase& step : pipeline_cases(num_ranks, chunks, layouts, kCounts))
         ASSERT_EQ(problems_of(step, step.all_ranks()), Problems{}) << step.name;
     }
   }
@@ -88,12 +88,9 @@ Problems problems_over(MessagePaths paths, const StepCase& step) {
 
 // As over NCCL, whose communicators run one operation after the other.
 TEST(StepRanks, ACommunicatorForEachLinkGetsEveryPipelineToTheEndInOrder) {
-  std::vector<int64_t> counts;
-  for (int64_t count = 1; count <= 13; ++count) counts.push_back(count);
   for (int64_t num_ranks = 2; num_ranks <= 6; ++num_ranks) {
     for (int64_t chunks = 1; chunks <= 3; ++chunks) {
-      const std::vector<Layout> layouts{{}, {.dp_shard = 2}};
-      for (const StepCase& step : pipeline_cases(num_ranks, chunks, layouts, counts))
+      for (const StepCase& step : pipeline_cases(num_ranks, chunks, {{}, {.dp_shard = 2}}, kCounts))
         ASSERT_EQ(problems_over(MessagePaths::kQueueForLink, step), Problems{}) << step.name;
     }
   }
@@ -102,11 +99,7 @@ TEST(StepRanks, ACommunicatorForEachLinkGetsEveryPipelineToTheEndInOrder) {
 // Why there is one for each link: a rank's send waits behind a receive that was started ahead.
 TEST(StepRanks, FewerCommunicatorsInOrderMakeRanksWaitForEachOther) {
   const auto step_of = [](int64_t num_ranks, int64_t chunks) {
-    const Pipeline pipeline = pipeline_of(num_ranks, chunks);
-    return StepCase{"",
-                    full_model(static_cast<int>(num_ranks * chunks)),
-                    {.pp = num_ranks},
-                    {.num_micro_batches = 2 * num_ranks, .pipeline = pipeline}};
+    return pipeline_cases(num_ranks, chunks, {{}}, {2 * num_ranks}).front();
   };
   EXPECT_NE(problems_over(MessagePaths::kOneQueue, step_of(2, 1)), Problems{});
   for (int64_t num_ranks = 2; num_ranks <= 6; ++num_ranks) {

@@ -69,6 +69,7 @@ models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
                               .train_base = !wanted.lora,
                               .sharding = sharding_of(mesh, wanted.level, pipeline),
                               .groups = compute_groups(mesh)};
+  options.groups.row_chunks = wanted.row_chunks;
   if (wanted.lora_everywhere) {
     options.adapter.target_modules = {"q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"};
   }
@@ -117,6 +118,7 @@ RanksCase RanksCase::on_one_rank() const {
   RanksCase one = *this;
   one.layout = {};
   one.overlap = false;
+  one.row_chunks = 1;
   return one;
 }
 
@@ -126,6 +128,7 @@ std::string RanksCase::name() const {
   if (layout.cp > 1) text += "_cp" + std::to_string(layout.cp);
   if (layout.tp > 1) text += "_tp" + std::to_string(layout.tp);
   if (layout.pp > 1) text += "_pp" + std::to_string(layout.pp);
+  if (row_chunks > 1) text += "_rowchunks" + std::to_string(row_chunks);
   if (chunks > 1) text += "_chunks" + std::to_string(chunks);
   if (layout.dp_shard > 1) text += "_level" + std::to_string(level);
   text += lora ? "_lora" : "_full";
@@ -292,11 +295,30 @@ void add_split_cases(std::vector<RanksCase>& cases) {
   }
 }
 
+// Products of the tensor axis in chunks of rows; with more chunks than a rank may have rows.
+void add_chunked_cases(std::vector<RanksCase>& cases) {
+  std::vector<RanksCase> chunked{
+      {.layout = {.tp = 2}, .model = "made/eight_bias", .row_chunks = 2},
+      {.layout = {.tp = 3}, .model = "made/nine", .row_chunks = 4},
+      {.layout = {.tp = 3}, .model = "made/nine_tied", .row_chunks = 40},
+      {.layout = {.cp = 2, .tp = 2}, .model = "made/eight_tied", .row_chunks = 3},
+      {.layout = {.tp = 2, .pp = 2}, .model = "made/eight", .row_chunks = 4},
+      {.layout = {.dp_shard = 2, .tp = 2}, .model = "made/eight_tied", .row_chunks = 2}};
+  for (const RanksCase& one : chunked) {
+    for (const bool lora : {false, true}) {
+      cases.push_back(one);
+      cases.back().lora = lora;
+      cases.back().recompute = lora;
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<RanksCase> all_ranks_cases() {
   std::vector<RanksCase> cases;
   add_split_cases(cases);
+  add_chunked_cases(cases);
   std::vector<RanksCase> layouts;
   for (const int64_t ranks : {2, 4}) {
     layouts.push_back({.layout = {.dp_replicate = ranks}});
