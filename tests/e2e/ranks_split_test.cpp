@@ -5,8 +5,7 @@
 namespace hone::test {
 namespace {
 
-// Relative, of losses and norms; and absolute, of weights. Sums of other lengths and in another
-// order; the most seen is 7e-8 and 2e-7.
+// Relative, of losses and norms, and absolute, of weights: sums of other lengths in another order.
 constexpr double kMetricsBound = 1e-6;
 constexpr double kWeightsBound = 2e-6;
 

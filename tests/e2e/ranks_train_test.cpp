@@ -177,6 +177,7 @@ TEST(RanksFiles, FourRanksSayWhatOneSays) {
   ASSERT_EQ(together.code, 0) << together.err;
   // What is saved beside the training is told when it is there.
   auto lines_alone = told(alone.err), lines_together = told(together.err);
+  EXPECT_EQ(std::erase(lines_together, " [info] layout: dp_replicate 2 x dp_shard 2"), 1u);
   std::ranges::sort(lines_alone);
   std::ranges::sort(lines_together);
   EXPECT_EQ(lines_alone, lines_together);

@@ -112,9 +112,11 @@ void expect_same_bytes(const Trained& trained, const std::vector<Split>& splits)
   whole.fill(1);
   whole.save(one.path(), trained.save_dtype,
              {.step = 5, .num_tokens = 777, .loss_sum = 0.1 + 0.2, .loss_tokens = 31}, solo);
+  EXPECT_EQ(fs::exists(one / "checkpoint-5" / "state" / "master.safetensors"),
+            !trained.save_dtype.empty());
   for (const Split& split : splits) {
-    SCOPED_TRACE(trained.model + ", " + trained.dtype + trained.save_dtype + ", training " +
-                 std::to_string(static_cast<int>(trained.training)) + ", " +
+    SCOPED_TRACE(trained.model + ", " + trained.dtype + ", saved as " + trained.save_dtype +
+                 ", training " + std::to_string(static_cast<int>(trained.training)) + ", " +
                  parallel::describe_layout(split.layout) + " level " + std::to_string(split.level) +
                  ", chunks " + std::to_string(split.chunks));
     const TempFolder again;
