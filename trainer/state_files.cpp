@@ -28,7 +28,7 @@ struct KeptParameter {
   std::vector<int64_t> shape;
   std::vector<parallel::SliceRun> runs;  // of the file's tensor, to be read into `kept`
   int64_t begin = 0;                     // element of the slice where `kept` begins
-  at::Tensor kept;                       // a float32 view
+  at::Tensor kept;                       // a float32 view; undefined where nothing is kept
 };
 
 std::vector<KeptParameter> kept_parameters(const models::Model& model,
@@ -43,7 +43,10 @@ std::vector<KeptParameter> kept_parameters(const models::Model& model,
                         .runs = parallel::slice_runs(parameter.shape, parameter.slice,
                                                      {part.begin, part.begin + part.size}),
                         .begin = part.begin,
-                        .kept = flat_of_stage(i).narrow(0, part.offset, part.size)});
+                        // A stage of another rank of the pipeline has no moments here.
+                        .kept = part.size == 0
+                                    ? at::Tensor()
+                                    : flat_of_stage(i).narrow(0, part.offset, part.size)});
     }
   }
   return result;
@@ -102,7 +105,7 @@ void read_kept(const KeptParameter& parameter, const Lookup& lookup, const fs::p
                                 .expected = expected});
   }
   at::Tensor target = parameter.kept;
-  if (target.numel() == 0) return;
+  if (!target.defined()) return;
   const models::FileTensor tensor{.dtype = entry.dtype,
                                   .shape = entry.shape,
                                   .bytes = found->file->bytes(entry),

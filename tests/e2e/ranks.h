@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <set>
 
 #include "tests/e2e/workspace.h"
 #include "tests/support/mpirun.h"
@@ -42,19 +44,32 @@ inline ProcessResult mpirun(const Workspace& work, int ranks, std::vector<std::s
   return mpirun(work, {{.ranks = ranks, .arguments = std::move(arguments)}}, meanwhile);
 }
 
+// Ranks on each axis of a run.
 struct Sizes {
   int replicate = 1, shard = 1, level = 3;
+  int tp = 1, cp = 1, pp = 1;
 
-  int ranks() const { return replicate * shard; }
+  int ranks() const { return replicate * shard * tp * cp * pp; }
+  std::map<std::string, int> split_axes() const {
+    std::map<std::string, int> axes = {{"tp", tp}, {"cp", cp}, {"pp", pp}};
+    std::erase_if(axes, [](const auto& axis) { return axis.second == 1; });
+    return axes;
+  }
   std::string text() const {
-    return std::to_string(replicate) + " x " + std::to_string(shard) + " level " +
-           std::to_string(level);
+    std::string text = std::to_string(replicate) + " x " + std::to_string(shard) + " level " +
+                       std::to_string(level);
+    for (const auto& [axis, size] : split_axes()) text += " " + axis + " " + std::to_string(size);
+    return text;
   }
   std::vector<std::string> arguments() const {
-    std::vector<std::string> words = {"train", "recipe.yaml",
-                                      "--set", "dp_replicate_size=" + std::to_string(replicate),
-                                      "--set", "dp_shard_size=" + std::to_string(shard)};
-    if (shard > 1) words.insert(words.end(), {"--set", "dp_shard_level=" + std::to_string(level)});
+    std::map<std::string, int> keys = {{"dp_replicate_size", replicate}, {"dp_shard_size", shard}};
+    if (shard > 1) keys["dp_shard_level"] = level;
+    if (tp > 1) keys["tensor_parallel_size"] = tp;
+    if (cp > 1) keys["context_parallel_size"] = cp;
+    if (pp > 1) keys["pipeline_parallel_size"] = pp;
+    std::vector<std::string> words = {"train", "recipe.yaml"};
+    for (const auto& [key, size] : keys)
+      words.insert(words.end(), {"--set", key + "=" + std::to_string(size)});
     return words;
   }
 };
@@ -81,6 +96,46 @@ inline std::map<std::string, std::string> for_ranks(
                   {"sample_prompts", "[\"What is pkg3?\"]"},
                   {"sample_max_new_tokens", "8"}});
   return changes;
+}
+
+inline std::map<std::string, std::string> full_fine_tuning() {
+  return {{"adapter", ""}, {"learning_rate", "1.0e-3"}};
+}
+
+// The schedule and the epochs are those of the whole run; the last step's row comes at 2, 4, 6, 8.
+inline std::map<std::string, std::string> eight_steps(
+    std::map<std::string, std::string> changes = {}) {
+  changes.insert({{"max_steps", "8"}, {"scheduler_steps", "8"}});
+  return for_ranks(changes);
+}
+
+// Goes on with the newest checkpoint, if there is one, up to each part's step on its ranks.
+inline void train_through_layouts(const Workspace& work,
+                                  const std::vector<std::pair<Sizes, int>>& parts,
+                                  const std::vector<std::string>& more = {}) {
+  for (const auto& [sizes, last_step] : parts) {
+    SCOPED_TRACE(sizes.text() + " to step " + std::to_string(last_step));
+    std::vector<std::string> arguments = {"--resume", "--set",
+                                          "max_steps=" + std::to_string(last_step)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProcessResult result = train_on(work, sizes, arguments);
+    ASSERT_EQ(result.code, 0) << result.err;
+    const core::Json layout = core::read_json_file(work / "out" / "run.json").at("layout");
+    EXPECT_EQ(layout.at("dp_shard"), sizes.shard);
+    for (const auto& [axis, size] : sizes.split_axes()) EXPECT_EQ(layout.at(axis), size);
+  }
+}
+
+// The rows of every micro-batch of every step, without the rank that computed it.
+inline std::vector<std::string> ledger(const Workspace& work) {
+  std::vector<std::string> rows;
+  std::istringstream lines(slurp(work / "out" / "ledger.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    core::Json row = core::Json::parse(line);
+    for (core::Json& micro_batch : row["micro_batches"]) micro_batch.erase("rank");
+    rows.push_back(row.dump());
+  }
+  return rows;
 }
 
 inline std::string weights_file(const Workspace& work) {
@@ -140,6 +195,16 @@ inline std::string first_difference(const core::Json& a, const core::Json& b, do
   return a.size() == b.size() ? "" : "other keys";
 }
 
+// The largest difference of any element.
+inline void expect_close_weights(const Workspace& a, const Workspace& b, double bound) {
+  const std::vector<float> values_a = floats(weights_file(a)), values_b = floats(weights_file(b));
+  ASSERT_EQ(values_a.size(), values_b.size());
+  double difference = 0;
+  for (size_t i = 0; i < values_a.size(); ++i)
+    difference = std::max(difference, std::abs(static_cast<double>(values_a[i]) - values_b[i]));
+  EXPECT_LE(difference, bound);
+}
+
 // `bound` is relative for metrics, and absolute for weights.
 inline void expect_close(const Workspace& a, const Workspace& b, double metrics_bound,
                          double weights_bound) {
@@ -152,12 +217,7 @@ inline void expect_close(const Workspace& a, const Workspace& b, double metrics_
         "")
         << rows_a[i];
   }
-  const std::vector<float> values_a = floats(weights_file(a)), values_b = floats(weights_file(b));
-  ASSERT_EQ(values_a.size(), values_b.size());
-  double difference = 0;
-  for (size_t i = 0; i < values_a.size(); ++i)
-    difference = std::max(difference, std::abs(static_cast<double>(values_a[i]) - values_b[i]));
-  EXPECT_LE(difference, weights_bound);
+  expect_close_weights(a, b, weights_bound);
 }
 
 inline std::vector<pid_t> children_of(pid_t pid) {
@@ -180,6 +240,27 @@ inline std::map<int, pid_t> rank_processes(pid_t above) {
     ranks.merge(rank_processes(child));
   }
   return ranks;
+}
+
+inline constexpr int kMpirun = -1;
+
+// To one rank, or to mpirun, which passes it on to all; once some steps are done.
+inline std::function<void(pid_t)> send_stop(const Workspace& work, int target) {
+  return [&work, target](pid_t pid) {
+    const fs::path metrics = work / "out" / "metrics.jsonl";
+    ASSERT_TRUE(wait_until([&] { return timeless_metrics(metrics).size() > 3; }));
+    ::kill(target == kMpirun ? children_of(pid).at(0) : rank_processes(pid).at(target), SIGUSR1);
+  };
+}
+
+// Published, and nothing left of a save that was not.
+inline void expect_one_checkpoint(const Workspace& work) {
+  size_t num_checkpoints = 0;
+  for (const std::string& name : names_in(work / "out")) {
+    num_checkpoints += name.starts_with("checkpoint-");
+    EXPECT_EQ(name.find(".tmp"), std::string::npos) << name;
+  }
+  EXPECT_EQ(num_checkpoints, 1u);
 }
 
 }  // namespace hone::test

@@ -1,6 +1,4 @@
 // Runs of several ranks that end before their last step, or end with another model than the last.
-#include <csignal>
-
 #include "tests/e2e/ranks.h"
 
 namespace hone::test {
@@ -9,17 +7,6 @@ namespace {
 std::map<std::string, std::string> long_run() {
   return for_ranks(
       {{"strict", "true"}, {"max_steps", "60"}, {"save_steps", "1000"}, {"eval_steps", "30"}});
-}
-
-constexpr int kMpirun = -1;
-
-// To one rank, or to mpirun, which passes it on to all; once some steps are done.
-std::function<void(pid_t)> send_stop(const Workspace& work, int target) {
-  return [&work, target](pid_t pid) {
-    const fs::path metrics = work / "out" / "metrics.jsonl";
-    ASSERT_TRUE(wait_until([&] { return timeless_metrics(metrics).size() > 3; }));
-    ::kill(target == kMpirun ? children_of(pid).at(0) : rank_processes(pid).at(target), SIGUSR1);
-  };
 }
 
 TEST(RanksStop, SignalStopsAllAfterTheSameStepAndAnotherNumberOfRanksGoesOn) {
@@ -37,12 +24,7 @@ TEST(RanksStop, SignalStopsAllAfterTheSameStepAndAnotherNumberOfRanksGoesOn) {
     const ProcessResult first = train_on(stopped, sizes, {}, send_stop(stopped, target));
     ASSERT_EQ(first.code, 75) << first.err;
     EXPECT_EQ(times(first.err, "stopped by signal"), 1u) << first.err;
-    size_t num_checkpoints = 0;
-    for (const std::string& name : names_in(stopped / "out")) {
-      num_checkpoints += name.starts_with("checkpoint-");
-      EXPECT_EQ(name.find(".tmp"), std::string::npos) << name;
-    }
-    EXPECT_EQ(num_checkpoints, 1u);
+    expect_one_checkpoint(stopped);
     const ProcessResult second = train_on(stopped, sizes_after, {"--resume"});
     ASSERT_EQ(second.code, 0) << second.err;
     EXPECT_NE(second.err.find("checkpoint-60"), std::string::npos) << second.err;

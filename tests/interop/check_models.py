@@ -105,6 +105,30 @@ def check_family(checks, programs, family):
     checks.near(their_logits(adapted.merge_and_unload(), batch), their_logits(merged, batch), BOUND, f"{family}: merged as peft merges")
 
 
+def check_split(checks, programs, family):
+    """What two ranks write of a model whose layers, tokens or stages are split."""
+    folder = programs.work / family
+    base, _ = load(folder / "model")
+    batch = documents([33, 1, 20], base.config.vocab_size, seed=11)
+    before = their_logits(base, batch)
+    for key in ("tensor_parallel_size", "context_parallel_size", "pipeline_parallel_size"):
+        name, full, lora = f"{family}, {key} 2", folder / f"full_{key}", folder / f"lora_{key}"
+        for recipe, output in (("full", full), ("lora", lora)):
+            programs.run("hone", "train", f"{recipe}.yaml", "--set", f"{key}=2", "--set", f"output_dir={output.name}", cwd=folder, ranks=2)
+        model, info = load(full)
+        checks.expect(not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"],
+                      f"{name}: every key of the fully tuned folder loads")
+        theirs = their_logits(model, batch)
+        checks.near(programs.logits(full, None, batch), theirs, BOUND, f"{name}: full fine-tuning, logits")
+        checks.expect((theirs - before).abs().max() > 100 * BOUND, f"{name}: full fine-tuning changed the model")
+        theirs = their_logits(PeftModel.from_pretrained(load(folder / "model")[0], lora).eval(), batch)
+        checks.near(programs.logits(folder / "model", lora, batch), theirs, BOUND, f"{name}: adapter in peft, logits")
+        checks.expect((theirs - before).abs().max() > 100 * BOUND, f"{name}: the adapter changed the model")
+        check_tokenizer(checks, name, folder / "model", full)
+
+
 def check(checks, programs):
     for family in FAMILIES:
         check_family(checks, programs, family)
+    check_split(checks, programs, "llama")  # tied embedding
+    check_split(checks, programs, "qwen3")  # a head of its own

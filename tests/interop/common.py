@@ -10,6 +10,9 @@ from safetensors.torch import load_file, save_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden"
+# Ranks that may be more than the cores and reach each other on this machine alone; a hang is an error.
+MPIRUN = ("timeout -k 5 120 mpirun --allow-run-as-root --oversubscribe --bind-to none --mca btl self,vader --mca oob_tcp_if_include lo "
+          "--mca mpi_yield_when_idle 1").split()
 
 
 class Checks:
@@ -35,8 +38,9 @@ class Programs:
         self.folder, self.work = Path(folder).resolve(), Path(work)
         self.environment = {**os.environ, "HONE_HUB": str(self.work / "hub"), "XDG_CACHE_HOME": str(self.work / "cache")}
 
-    def run(self, program, *arguments, cwd=None):
-        done = subprocess.run([self.folder / program, *map(str, arguments)], cwd=cwd or self.work, env=self.environment,
+    def run(self, program, *arguments, cwd=None, ranks=1):
+        command = [] if ranks == 1 else [*MPIRUN, "-np", str(ranks)]
+        done = subprocess.run([*command, self.folder / program, *map(str, arguments)], cwd=cwd or self.work, env=self.environment,
                               capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{program} {' '.join(map(str, arguments))}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
