@@ -14,7 +14,6 @@
 namespace hone::recipes {
 namespace {
 
-using core::ErrorKind;
 using core::Json;
 
 std::string text_or_empty(const Json& value) {
