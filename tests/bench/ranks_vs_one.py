@@ -14,9 +14,8 @@ peak resident memory of every rank. Both sides must have trained on the same num
 
 import argparse
 import statistics
-import sys
 
-from two_sides import add_options, bench, gigabytes, layout_keys, machine, mpirun, once, publish, rate, spread
+from two_sides import add_options, bench, check_same_work, gigabytes, layout_keys, machine, mpirun, once, publish, rate, spread
 
 TARGETS = {(2, 1): 1.8, (2, 4): 1.9}  # (ranks, accumulation) -> times the tokens/s of one rank
 
@@ -27,13 +26,6 @@ def one_rank(runs, ranks, accumulation):
 
 def many_ranks(runs, ranks, accumulation, layout, idle):
     return runs.hone(mpirun(ranks, idle), global_batch_size=ranks * accumulation, **layout_keys(layout, ranks))
-
-
-def check_same_work(one, many, what):
-    apart = max(abs(a - b) / abs(a) for a, b in zip(one["losses"], many["losses"], strict=True))
-    if one["tokens"] != many["tokens"] or apart > 1e-3:
-        sys.exit(f"{what}: not the work of one rank: tokens {many['tokens']}, not {one['tokens']}; "
-                 f"losses {many['losses']}, not {one['losses']}")
 
 
 def measure(options):
@@ -50,7 +42,7 @@ def measure(options):
                     for idle in options.idle.split(","):
                         key = (accumulation, layout, idle)
                         many = measure_once([number, *key], many_ranks, runs, options.ranks, *key)
-                        check_same_work(one, many, key)
+                        check_same_work(one, many, key, bound=1e-3)
                         pairs.setdefault(key, []).append((one, many))
                         print(f"round {number + 1} accumulation {accumulation} {layout} {idle}: {rate(many):.0f} tokens/s, "
                               f"{rate(many) / rate(one):.2f}x, {gigabytes(many['rank_memory'])}", flush=True)

@@ -18,11 +18,10 @@ import argparse
 import json
 import shutil
 import statistics
-import sys
 
 import numpy
 from safetensors.numpy import save_file
-from two_sides import add_options, bench, gigabytes, machine, mpirun, once, publish, rate, spread
+from two_sides import add_options, bench, check_same_work, gigabytes, machine, mpirun, once, publish, rate, spread
 
 LAYOUTS = {"tp": {"tensor_parallel_size": 2}, "cp": {"context_parallel_size": 2}, "pp": {"pipeline_parallel_size": 2},
            "pp-interleaved": {"pipeline_parallel_size": 2, "pipeline_schedule": "interleaved"}}
@@ -72,13 +71,6 @@ def train(runs, model, accumulation, layout=None, idle="yield"):
     return result
 
 
-def check_same_work(one, many, what):
-    apart = max(abs(a - b) / abs(a) for a, b in zip(one["losses"], many["losses"], strict=True))
-    if one["tokens"] != many["tokens"] or apart > 1e-5:
-        sys.exit(f"{what}: not the work of one rank: tokens {many['tokens']}, not {one['tokens']}; "
-                 f"losses {many['losses']}, not {one['losses']}")
-
-
 def measure(options):
     """layout -> list of pairs (one rank, two ranks), a round each."""
     pairs = {}
@@ -91,7 +83,7 @@ def measure(options):
             print(f"round {number + 1} one rank: {rate(one):.0f} tokens/s, {gigabytes(one['rank_memory'])}", flush=True)
             for layout in options.layouts.split(","):
                 many = measure_once([number, layout], train, runs, model, options.accumulation, layout, options.idle)
-                check_same_work(one, many, layout)
+                check_same_work(one, many, layout, bound=1e-5)
                 pairs.setdefault(layout, []).append((one, many))
                 print(f"round {number + 1} {layout}: {rate(many):.0f} tokens/s, {rate(many) / rate(one):.2f}x, "
                       f"{gigabytes(many['rank_memory'])}, exposed {many['exposed']:.1%} {many['axes'][-1:]}", flush=True)

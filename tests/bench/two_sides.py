@@ -124,6 +124,14 @@ def once(path):
     return measure
 
 
+def check_same_work(one, many, what, bound):
+    """Ends the benchmark unless `many` trained on the tokens of `one` and lost the same, to `bound` of it."""
+    apart = max(abs(a - b) / abs(a) for a, b in zip(one["losses"], many["losses"], strict=True))
+    if one["tokens"] != many["tokens"] or apart > bound:
+        sys.exit(f"{what}: not the work of one rank: tokens {many['tokens']}, not {one['tokens']}; "
+                 f"losses {many['losses']}, not {one['losses']}")
+
+
 def rate(result):
     """Tokens a second: the median over the steps after the first."""
     return statistics.median(result["rates"][1:] or result["rates"])
