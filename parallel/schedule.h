@@ -19,8 +19,12 @@ struct StageDescriptor {
   int64_t num_trainable = 0;    // elements; a stage below the first trainable one gets no backward
   int64_t parameter_bytes = 0;  // held by this rank between steps
   int64_t output_bytes = 0;     // activation handed to the next stage
-  int64_t graph_bytes =
-      0;  // what autograd keeps inside the stage for its backward, output excluded
+  int64_t graph_bytes = 0;  // kept inside the stage for its backward, output excluded; of the head:
+                            // all that there is at a time beside the input and its gradient
+  // What is there at a time in an action besides what it starts from and leaves behind.
+  int64_t forward_work_bytes = 0;  // of a forward that keeps no graph
+  int64_t graph_work_bytes = 0;    // of one that does
+  int64_t backward_work_bytes = 0;
   // Another stage whose parameters and gradients this one works with too; -1: none. A tied head
   // names the embedding.
   int64_t shares_with = -1;

@@ -126,6 +126,11 @@ class Walk {
     return bytes;
   }
 
+  int64_t forward_work_bytes(const Action& forward) const {
+    const StageDescriptor& stage = of(forward.stage);
+    return forward.keep == Keep::kGraph ? stage.graph_work_bytes : stage.forward_work_bytes;
+  }
+
   // "" when the parameters that the stage computes with are there.
   std::string missing_parameters(int64_t stage) {
     for (const int64_t other : {stage, of(stage).shares_with}) {
@@ -149,7 +154,8 @@ class Walk {
     Activations& own = at(action, action.stage);
     own.has_output = true;
     own.kept = action.keep;
-    live_bytes_ = bytes_now() + (action.keep == Keep::kNothing ? input_bytes(action.stage) : 0);
+    live_bytes_ = bytes_now() + (action.keep == Keep::kNothing ? input_bytes(action.stage) : 0) +
+                  forward_work_bytes(action);
     return "";
   }
 
@@ -178,7 +184,8 @@ class Walk {
     own.kept = Keep::kGraph;
     const bool has_output = counts_output(action.stage, own);
     const int64_t output_bytes = of(action.stage).output_bytes;
-    live_bytes_ = bytes_now() + (!had_output && has_output ? 0 : output_bytes);
+    live_bytes_ = bytes_now() + (!had_output && has_output ? 0 : output_bytes) +
+                  of(action.stage).graph_work_bytes;
     return "";
   }
 
@@ -188,7 +195,7 @@ class Walk {
     }
     if (kept(action) != Keep::kGraph) return "its graph is not there";
     if (!at(action, action.stage).has_gradient) return "its gradient is not there";
-    live_bytes_ = bytes_now() + input_bytes(action.stage);
+    live_bytes_ = bytes_now() + input_bytes(action.stage) + of(action.stage).backward_work_bytes;
     at(action, action.stage).kept = Keep::kNothing;
     consume(action, action.stage, &Activations::has_gradient);
     ++state(action.stage).num_unreduced;

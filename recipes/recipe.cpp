@@ -214,6 +214,7 @@ void take_plan(const RankPlan& plan, Recipe& recipe) {
   recipe.layout = plan.layout;
   recipe.parallel = plan.options;
   recipe.loader.micro_batch_size = plan.batch.micro;
+  recipe.train.micro_batch_tokens = plan.batch.micro * recipe.loader.max_length;
   recipe.loader.gradient_accumulation_steps =
       plan.batch.accumulation * plan.layout.data_parallel_size();
   recipe.accumulation = plan.batch.accumulation;

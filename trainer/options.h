@@ -57,10 +57,11 @@ struct TrainOptions {
   int64_t max_steps = 0;  // resolved from num_train_epochs when the recipe gives no max_steps
   uint64_t seed = 42;
   bool gradient_checkpointing = false;
-  bool ledger = false;          // ledger.jsonl: the samples of every micro-batch
-  bool strict = false;          // the same bits on 1, 2, 4, ... data-parallel ranks
-  bool overlap_reduce = false;  // gradients are reduced beside the backward of other stages
-  std::string save_dtype;       // "": the input's dtype
+  int64_t micro_batch_tokens = 0;  // that a micro-batch may have; 0: not known
+  bool ledger = false;             // ledger.jsonl: the samples of every micro-batch
+  bool strict = false;             // the same bits on 1, 2, 4, ... data-parallel ranks
+  bool overlap_reduce = false;     // gradients are reduced beside the backward of other stages
+  std::string save_dtype;          // "": the input's dtype
   int64_t logging_steps = 10;
   int64_t eval_steps = 0;  // 0: only at step 0 and at the end
   int64_t save_steps = 0;  // 0: only at the end

@@ -1,7 +1,9 @@
 #include "trainer/rank_bytes.h"
 
 #include "models/flat_memory.h"
+#include "models/trained_modules.h"
 #include "trainer/process_stats.h"
+#include "trainer/step.h"
 
 namespace hone::trainer {
 namespace {
@@ -46,11 +48,26 @@ int64_t gradient_bytes(const models::Model& model) {
   return bytes;
 }
 
+int64_t activation_bytes(const models::Model& model, const parallel::Mesh& mesh,
+                         const std::vector<parallel::Action>& actions, int64_t tokens) {
+  const auto element_bytes = static_cast<int64_t>(c10::elementSize(model.compute_dtype));
+  std::vector<parallel::StageDescriptor> stages = describe_stages(model);
+  models::fill_bytes(
+      stages, models::stage_bytes(model.spec, models::trained_modules(model.spec, model.adapter),
+                                  {.tokens = tokens,
+                                   .element_bytes = element_bytes,
+                                   .slicer = model.sharding.slicer,
+                                   .cp = mesh.layout.cp}));
+  return parallel::peak_activation_bytes(actions, stages, model.sharding.pipeline,
+                                         model.sharding.pipeline_rank);
+}
+
 RankBytes gather_rank_bytes(parallel::Mesh& mesh, const models::Model& model,
-                            const OptimizerState& optimizer) {
+                            const OptimizerState& optimizer, int64_t activations) {
   return {.parameters = of_all_ranks(mesh, parameter_bytes(model)),
           .gradients = of_all_ranks(mesh, gradient_bytes(model)),
-          .optimizer = of_all_ranks(mesh, optimizer_bytes(optimizer))};
+          .optimizer = of_all_ranks(mesh, optimizer_bytes(optimizer)),
+          .activations = of_all_ranks(mesh, activations)};
 }
 
 std::vector<int64_t> gather_peak_bytes(parallel::Mesh& mesh) {

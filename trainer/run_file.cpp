@@ -25,6 +25,7 @@ RunFile::RunFile(const std::filesystem::path& path, const Json& run_info,
   json_["param_bytes"] = bytes.parameters;
   json_["grad_bytes"] = bytes.gradients;
   json_["optimizer_bytes"] = bytes.optimizer;
+  json_["activation_bytes"] = bytes.activations;
   json_["outcome"] = Json{{"status", "running"}};
   write();
 }

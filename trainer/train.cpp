@@ -26,6 +26,7 @@
 #include "trainer/schedule.h"
 #include "trainer/selection.h"
 #include "trainer/step.h"
+#include "trainer/step_actions.h"
 #include "trainer/step_numbers.h"
 #include "trainer/throughput.h"
 #include "trainer/timeline.h"
@@ -45,7 +46,6 @@ class Run {
         mesh_(mesh),
         rate_(make_learning_rate(options.schedule, options.max_steps)),
         optimizer_(make_optimizer_state(inputs.model)),
-        stages_(describe_stages(inputs.model)),
         state_(start_together(inputs, options, mesh, optimizer_, rate_.horizon, load_seconds_)),
         progress_(state_.step, options.max_steps, mesh.rank == 0),
         timeline_(inputs.trace),
@@ -54,7 +54,8 @@ class Run {
         first_step_(state_.step),
         stop_(mesh),
         saves_(inputs, options, mesh, files_, progress_, timeline_, [this] { report(); }) {
-    const RankBytes bytes = gather_rank_bytes(mesh, inputs.model, optimizer_);
+    const RankBytes bytes =
+        gather_rank_bytes(mesh, inputs.model, optimizer_, planned_activations());
     parallel::on_first(mesh_.host, [&] {
       open_run_files(inputs, options, state_, bytes, mesh.layout, files_);
       if (inputs.resume_from) {
@@ -239,19 +240,20 @@ class Run {
     return throughput_.flops_of(counts ? micro_batches : std::span<const data::MicroBatch>());
   }
 
+  // Of a first step, which has as many micro-batches as any.
+  int64_t planned_activations() const {
+    const int64_t count = inputs_.train_data.num_micro_batches(0);
+    const auto actions = actions_of_step(inputs_.model, mesh_, options_, count);
+    return activation_bytes(inputs_.model, mesh_, actions, options_.micro_batch_tokens);
+  }
+
   void run_actions(std::span<const data::MicroBatch> micro_batches) {
     const int64_t num_micro_batches = inputs_.train_data.num_micro_batches(state_.step);
     if (options_.ledger) {
       const std::string row = ledger_row(mesh_, state_.step + 1, num_micro_batches, micro_batches);
       if (files_.ledger) files_.ledger->append(row);
     }
-    const auto actions = parallel::make_step(stages_, mesh_.layout, mesh_.rank,
-                                             {.num_micro_batches = num_micro_batches,
-                                              .recompute = options_.gradient_checkpointing,
-                                              .shard_level = inputs_.model.sharding.level,
-                                              .strict = options_.strict,
-                                              .overlap_reduce = options_.overlap_reduce,
-                                              .pipeline = inputs_.model.sharding.pipeline});
+    const auto actions = actions_of_step(inputs_.model, mesh_, options_, num_micro_batches);
     note_first_forward();
     last_step_ = run_step(inputs_.model, optimizer_, actions, micro_batches,
                           {.step = state_.step,
@@ -362,7 +364,6 @@ class Run {
   parallel::Mesh& mesh_;
   const LearningRate rate_;
   OptimizerState optimizer_;
-  const std::vector<parallel::StageDescriptor> stages_;
   double load_seconds_ = 0;  // of the checkpoint
   TrainerState state_;
   RunFiles files_;
