@@ -128,10 +128,12 @@ std::vector<std::string> step_problems(const std::vector<Action>& actions,
                                        const Pipeline& pipeline = {}, int64_t pipeline_rank = 0);
 
 // The largest sum of activation bytes (kept inputs, graphs, running outputs and gradients, what was
-// received) live at any action.
+// received, what an action works with) live at any action; `batch_bytes` are those of a micro-batch
+// itself.
 int64_t peak_activation_bytes(const std::vector<Action>& actions,
                               const std::vector<StageDescriptor>& stages,
-                              const Pipeline& pipeline = {}, int64_t pipeline_rank = 0);
+                              const Pipeline& pipeline = {}, int64_t pipeline_rank = 0,
+                              int64_t batch_bytes = 0);
 
 // "backward layers.3 of micro-batch 2".
 std::string describe_action(const Action& action, const std::vector<StageDescriptor>& stages);

@@ -10,13 +10,15 @@ namespace {
 
 class Walk {
  public:
-  Walk(const std::vector<StageDescriptor>& stages, const Pipeline& pipeline, int64_t rank)
+  Walk(const std::vector<StageDescriptor>& stages, const Pipeline& pipeline, int64_t rank,
+       int64_t batch_bytes = 0)
       : stages_(stages),
         pipeline_(pipeline.num_stages == 0 ? whole_pipeline(num_stages()) : pipeline),
         rank_(rank),
         is_held_(held_stages(stages, pipeline_, rank)),
         first_trainable_(first_trainable_stage(stages)),
-        states_(stages.size()) {}
+        states_(stages.size()),
+        batch_bytes_(batch_bytes) {}
 
   // Returns what is wrong with the action here, or "".
   std::string take(const Action& action) {
@@ -114,9 +116,10 @@ class Walk {
     return activations.has_output || (ends_chunk(stage) && activations.kept == Keep::kGraph);
   }
   int64_t bytes_now() const {
-    int64_t bytes = 0;
+    int64_t bytes = 0, micro_batch = -1;
     for (const auto& [place, activations] : live_) {
       const int64_t stage = place.second;
+      if (std::exchange(micro_batch, place.first) != place.first) bytes += batch_bytes_;
       if (activations.kept != Keep::kNothing) bytes += input_bytes(stage);
       if (activations.kept == Keep::kGraph) bytes += of(stage).graph_bytes;
       if (counts_output(stage, activations)) bytes += of(stage).output_bytes;
@@ -300,6 +303,7 @@ class Walk {
   const int64_t first_trainable_;
   std::vector<State> states_;
   std::map<Place, Activations> live_;
+  const int64_t batch_bytes_;
   int64_t live_bytes_ = 0;
   bool reduces_rounds_ = false, updated_ = false;
 };
@@ -324,8 +328,8 @@ std::vector<std::string> step_problems(const std::vector<Action>& actions,
 
 int64_t peak_activation_bytes(const std::vector<Action>& actions,
                               const std::vector<StageDescriptor>& stages, const Pipeline& pipeline,
-                              int64_t pipeline_rank) {
-  Walk walk(stages, pipeline, pipeline_rank);
+                              int64_t pipeline_rank, int64_t batch_bytes) {
+  Walk walk(stages, pipeline, pipeline_rank, batch_bytes);
   int64_t peak = 0;
   for (const Action& action : actions) {
     walk.take(action);

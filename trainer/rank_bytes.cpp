@@ -51,15 +51,16 @@ int64_t gradient_bytes(const models::Model& model) {
 int64_t activation_bytes(const models::Model& model, const parallel::Mesh& mesh,
                          const std::vector<parallel::Action>& actions, int64_t tokens) {
   const auto element_bytes = static_cast<int64_t>(c10::elementSize(model.compute_dtype));
+  const models::MicroBatchShape shape{.tokens = tokens,
+                                      .element_bytes = element_bytes,
+                                      .slicer = model.sharding.slicer,
+                                      .cp = mesh.layout.cp};
+  const auto trained = models::trained_modules(model.spec, model.adapter);
   std::vector<parallel::StageDescriptor> stages = describe_stages(model);
-  models::fill_bytes(
-      stages, models::stage_bytes(model.spec, models::trained_modules(model.spec, model.adapter),
-                                  {.tokens = tokens,
-                                   .element_bytes = element_bytes,
-                                   .slicer = model.sharding.slicer,
-                                   .cp = mesh.layout.cp}));
+  models::fill_bytes(stages, models::stage_bytes(model.spec, trained, shape));
   return parallel::peak_activation_bytes(actions, stages, model.sharding.pipeline,
-                                         model.sharding.pipeline_rank);
+                                         model.sharding.pipeline_rank,
+                                         models::batch_bytes(model.spec, shape));
 }
 
 RankBytes gather_rank_bytes(parallel::Mesh& mesh, const models::Model& model,

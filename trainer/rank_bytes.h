@@ -6,6 +6,7 @@
 
 #include "models/model.h"
 #include "parallel/comm/mesh.h"
+#include "parallel/schedule.h"
 #include "trainer/optimizer.h"
 
 namespace hone::trainer {

@@ -344,6 +344,11 @@ std::vector<StageBytes> stage_bytes(const ModelSpec& spec, const TrainedModules&
   return bytes;
 }
 
+int64_t batch_bytes(const ModelSpec& spec, const MicroBatchShape& shape) {
+  constexpr int64_t kId = 8;
+  return 2 * kId * part_of(shape.tokens, shape.cp) + kFloat * shape.tokens * spec.head_dim;
+}
+
 void fill_bytes(std::vector<parallel::StageDescriptor>& stages,
                 const std::vector<StageBytes>& bytes) {
   if (stages.size() != bytes.size()) {

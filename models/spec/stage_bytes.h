@@ -37,11 +37,13 @@ struct StageBytes {
 
 // Of the embedding, every block and the head, on the rank of the axes with the most tokens. One
 // document fills the micro-batch and nearly all tokens are trained. Not counted is what does not
-// grow with tokens (kernels' scratch, partial sums of norms) or is small beside an activation
-// (token ids, rotary tables), and with several threads the copies of key and value gradients that
-// short rows are cut into. Throws kInternal where the heads do not divide.
+// grow with tokens (kernels' scratch), and with several threads the copies of key and value
+// gradients that short rows are cut into. Throws kInternal where the heads do not divide.
 std::vector<StageBytes> stage_bytes(const ModelSpec& spec, const TrainedModules& trained,
                                     const MicroBatchShape& shape);
+
+// Of a micro-batch's own tensors: ids, labels and rotary tables.
+int64_t batch_bytes(const ModelSpec& spec, const MicroBatchShape& shape);
 
 // Puts them into the descriptors of the model's stages, as many as it has.
 void fill_bytes(std::vector<parallel::StageDescriptor>& stages,
