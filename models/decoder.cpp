@@ -5,10 +5,10 @@
 #include <numeric>
 
 #include "models/lora_embedding.h"
-#include "models/modules.h"
 #include "models/overlapped_linear.h"
-#include "models/parameter_plan.h"
 #include "models/row_parallel.h"
+#include "models/spec/modules.h"
+#include "models/spec/parameter_plan.h"
 #include "models/spec/shard_plan.h"
 
 namespace hone::models {

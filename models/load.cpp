@@ -9,8 +9,8 @@
 #include "core/rng.h"
 #include "models/build_model.h"
 #include "models/file_tensors.h"
-#include "models/parameter_plan.h"
 #include "models/spec/families.h"
+#include "models/spec/parameter_plan.h"
 #include "models/stage_buffers.h"
 #include "models/weight_check.h"
 

@@ -7,8 +7,8 @@
 #include <unordered_map>
 
 #include "models/file_tensors.h"
-#include "models/parameter_plan.h"
 #include "models/spec/families.h"
+#include "models/spec/parameter_plan.h"
 
 namespace hone::models {
 

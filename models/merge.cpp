@@ -7,11 +7,11 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "models/adapter.h"
 #include "models/file_tensors.h"
-#include "models/modules.h"
-#include "models/parameter_plan.h"
+#include "models/spec/adapter.h"
 #include "models/spec/families.h"
+#include "models/spec/modules.h"
+#include "models/spec/parameter_plan.h"
 #include "models/spec/saved_config.h"
 #include "models/weight_check.h"
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "kernels/ops.h"
-#include "models/adapter.h"
 #include "models/sharding.h"
+#include "models/spec/adapter.h"
 #include "models/spec/model_spec.h"
 #include "parallel/shards.h"
 

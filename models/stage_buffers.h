@@ -11,7 +11,7 @@
 #include "kernels/ops.h"
 #include "models/mapped_weights.h"
 #include "models/model.h"
-#include "models/parameter_plan.h"
+#include "models/spec/parameter_plan.h"
 
 namespace hone::models {
 

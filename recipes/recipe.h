@@ -11,7 +11,7 @@
 #include "core/json.h"
 #include "data/dataset.h"
 #include "data/loader.h"
-#include "models/adapter.h"
+#include "models/spec/adapter.h"
 #include "parallel/layout.h"
 #include "recipes/check.h"
 #include "trainer/options.h"

@@ -1,7 +1,7 @@
 #include "trainer/rank_bytes.h"
 
 #include "models/flat_memory.h"
-#include "models/trained_modules.h"
+#include "models/spec/trained_modules.h"
 #include "trainer/process_stats.h"
 #include "trainer/step.h"
 

@@ -12,8 +12,8 @@
 
 namespace hone::models {
 
-// `key` is PlannedParameter::key (models/parameter_plan.h), `shape` of the whole tensor. q, k, v,
-// gate and up projections and the head are cut by their outputs, o and down projections by their
+// `key` is PlannedParameter::key (models/spec/parameter_plan.h), `shape` of the whole tensor. q, k,
+// v, gate and up projections and the head are cut by their outputs, o and down projections by their
 // inputs, the embedding by its vocabulary; norms are whole everywhere. Throws kBadRecipe for a
 // module that it does not know, kInternal where the heads do not divide (shard_plan_problems).
 parallel::TensorSlice slice_of(const ModelSpec& spec, const std::string& key,

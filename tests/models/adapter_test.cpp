@@ -1,4 +1,4 @@
-#include "models/adapter.h"
+#include "models/spec/adapter.h"
 
 #include <gtest/gtest.h>
 

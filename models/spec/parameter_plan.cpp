@@ -1,10 +1,10 @@
-#include "models/parameter_plan.h"
+#include "models/spec/parameter_plan.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
-#include "models/modules.h"
+#include "models/spec/modules.h"
 #include "models/spec/shard_plan.h"
 
 namespace hone::models {

@@ -1,6 +1,6 @@
-#include "models/trained_modules.h"
+#include "models/spec/trained_modules.h"
 
-#include "models/modules.h"
+#include "models/spec/modules.h"
 
 namespace hone::models {
 

@@ -1,4 +1,4 @@
-#include "models/adapter.h"
+#include "models/spec/adapter.h"
 
 #include <algorithm>
 #include <regex>
@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
-#include "models/modules.h"
+#include "models/spec/modules.h"
 
 namespace hone::models {
 namespace {

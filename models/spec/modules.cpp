@@ -1,4 +1,4 @@
-#include "models/modules.h"
+#include "models/spec/modules.h"
 
 namespace hone::models {
 namespace {

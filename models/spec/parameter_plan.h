@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "models/adapter.h"
-#include "models/sharding.h"
+#include "models/spec/adapter.h"
 #include "models/spec/model_spec.h"
+#include "models/spec/sharding.h"
 
 namespace hone::models {
 

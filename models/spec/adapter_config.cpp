@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "models/adapter.h"
+#include "models/spec/adapter.h"
 #include "models/spec/config_reader.h"
 
 namespace hone::models {

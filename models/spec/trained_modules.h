@@ -1,7 +1,7 @@
 // Which modules train, as the count of their activations wants it.
 #pragma once
 
-#include "models/adapter.h"
+#include "models/spec/adapter.h"
 #include "models/spec/model_spec.h"
 #include "models/spec/stage_bytes.h"
 
