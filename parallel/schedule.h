@@ -127,9 +127,15 @@ std::vector<std::string> step_problems(const std::vector<Action>& actions,
                                        const std::vector<StageDescriptor>& stages,
                                        const Pipeline& pipeline = {}, int64_t pipeline_rank = 0);
 
-// The largest sum of activation bytes (kept inputs, graphs, running outputs and gradients, what was
-// received, what an action works with) live at any action; `batch_bytes` are those of a micro-batch
-// itself.
+// By action, the sum of activation bytes (kept inputs, graphs, running outputs and gradients, what
+// was received, what the action works with) that are live in it; `batch_bytes` are those of a
+// micro-batch itself.
+std::vector<int64_t> live_activation_bytes(const std::vector<Action>& actions,
+                                           const std::vector<StageDescriptor>& stages,
+                                           const Pipeline& pipeline = {}, int64_t pipeline_rank = 0,
+                                           int64_t batch_bytes = 0);
+
+// The largest of these.
 int64_t peak_activation_bytes(const std::vector<Action>& actions,
                               const std::vector<StageDescriptor>& stages,
                               const Pipeline& pipeline = {}, int64_t pipeline_rank = 0,

@@ -326,16 +326,26 @@ std::vector<std::string> step_problems(const std::vector<Action>& actions,
   return problems;
 }
 
+std::vector<int64_t> live_activation_bytes(const std::vector<Action>& actions,
+                                           const std::vector<StageDescriptor>& stages,
+                                           const Pipeline& pipeline, int64_t pipeline_rank,
+                                           int64_t batch_bytes) {
+  Walk walk(stages, pipeline, pipeline_rank, batch_bytes);
+  std::vector<int64_t> bytes;
+  bytes.reserve(actions.size());
+  for (const Action& action : actions) {
+    walk.take(action);
+    bytes.push_back(walk.live_bytes());
+  }
+  return bytes;
+}
+
 int64_t peak_activation_bytes(const std::vector<Action>& actions,
                               const std::vector<StageDescriptor>& stages, const Pipeline& pipeline,
                               int64_t pipeline_rank, int64_t batch_bytes) {
-  Walk walk(stages, pipeline, pipeline_rank, batch_bytes);
-  int64_t peak = 0;
-  for (const Action& action : actions) {
-    walk.take(action);
-    peak = std::max(peak, walk.live_bytes());
-  }
-  return peak;
+  const std::vector<int64_t> bytes =
+      live_activation_bytes(actions, stages, pipeline, pipeline_rank, batch_bytes);
+  return bytes.empty() ? 0 : *std::ranges::max_element(bytes);
 }
 
 }  // namespace hone::parallel

@@ -203,15 +203,18 @@ void CheckContext::report(const std::string& path, const std::string& message) c
   problems.push_back(problem_at(checked.places, path, message));
 }
 
-void check_combinations(const CheckContext& context) {
+void check_files(const CheckContext& context) {
   check_folder_or_id(context, "model_name_or_path", context.at("model_name_or_path"));
   check_folder_or_id(context, "tokenizer", context.at("tokenizer"));
+  check_sources(context, "datasets");
+  check_sources(context, "eval_datasets");
+}
+
+void check_combinations(const CheckContext& context) {
   if (context.at("adapter").is_object()) {
     check_folder_or_id(context, "adapter.path", context.at("adapter").at("path"));
     check_adapter(context);
   }
-  check_sources(context, "datasets");
-  check_sources(context, "eval_datasets");
   check_weights(context);
   check_evaluation(context);
   check_samples(context);

@@ -21,8 +21,11 @@ struct CheckContext {
   void report(const std::string& path, const std::string& message) const;
 };
 
-// Paths, ids and keys that exclude or need each other.
+// Keys that exclude or need each other, and the adapter that is continued.
 void check_combinations(const CheckContext& context);
+
+// Model, tokenizer and datasets: paths that there are, or what may be ids.
+void check_files(const CheckContext& context);
 
 // The config.json of a model that is a folder, or what is wrong with it; neither of an id.
 struct LocalModel {

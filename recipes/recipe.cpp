@@ -248,6 +248,7 @@ Recipe parse_recipe(const std::string& text, const std::string& path,
   if (checked.values.empty()) throw_problems(problems, path);
   const CheckContext context{checked, problems, notes};
   check_combinations(context);
+  if (options.checks_files) check_files(context);
   const auto plan = plan_ranks(context, options.num_ranks);
   const LocalModel model = read_local_model(context);
   if (model.spec) report_misfits(context, *model.spec, plan);

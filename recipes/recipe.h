@@ -79,6 +79,7 @@ constexpr int64_t kAnyRanks = 0;
 struct RecipeOptions {
   std::vector<std::string> overrides;  // --set key=value
   int64_t num_ranks = 1;
+  bool checks_files = true;  // that model, tokenizer and datasets are there
 };
 
 // Reads and checks a recipe without touching the network, a GPU or weights. Throws kMissingInput

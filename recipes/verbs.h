@@ -7,6 +7,7 @@
 namespace hone::recipes {
 
 void add_validate(CLI::App& app, Action& chosen);
+void add_plan(CLI::App& app, Action& chosen);
 void add_recipe(CLI::App& app, Action& chosen);  // recipe schema | docs
 void add_data(CLI::App& app, Action& chosen);    // data show
 void add_import(CLI::App& app, Action& chosen);

@@ -1,0 +1,113 @@
+#include "recipes/plan/shard_table.h"
+
+#include "models/spec/sharding.h"
+
+namespace hone::recipes {
+namespace {
+
+constexpr int64_t kFloat = 4;
+constexpr int64_t kMoments = 2;
+
+std::vector<StageShare> shares_of(const std::vector<models::PlannedParameter>& plan,
+                                  size_t num_stages) {
+  std::vector<StageShare> shares(num_stages);
+  for (const models::PlannedParameter& planned : plan) {
+    StageShare& share = shares[static_cast<size_t>(planned.stage)];
+    const int64_t count = planned.num_held();
+    (planned.trainable ? share.trainable : share.frozen) += count;
+    if (planned.shape.size() != 2) continue;
+    (planned.trainable ? share.trained_matrix : share.frozen_matrix) += count;
+  }
+  return shares;
+}
+
+int64_t numel(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+std::string stage_name(size_t index, size_t num_stages) {
+  if (index == 0) return "embed";
+  return index + 1 == num_stages ? "head" : "layers." + std::to_string(index - 1);
+}
+
+// Part of a flat buffer that is kept where `is_sharded`, else all of it.
+int64_t kept(int64_t count, bool is_sharded, int64_t index, int64_t num_parts) {
+  return is_sharded ? parallel::part_of(count, index, num_parts).size() : count;
+}
+
+KeptBytes kept_of_stage(const PlanInput& input, const StageShare& share, int64_t index,
+                        int64_t num_parts) {
+  const auto shards = [&](int64_t level) { return num_parts > 1 && input.shard_level >= level; };
+  const bool sharded_parameters = shards(parallel::kShardParameters);
+  const bool sharded_masters = input.is_bfloat16 ? num_parts > 1 : sharded_parameters;
+  const int64_t own = parallel::part_of(share.trainable, index, num_parts).size();
+  KeptBytes bytes;
+  bytes.parameters = kFloat * kept(share.trainable, sharded_masters, index, num_parts);
+  if (input.is_bfloat16 && !sharded_parameters)
+    bytes.parameters += input.element_bytes() * share.trainable;
+  bytes.parameters +=
+      input.element_bytes() * kept(share.frozen, sharded_parameters, index, num_parts);
+  bytes.gradients =
+      kFloat * kept(share.trainable, shards(parallel::kShardGradients), index, num_parts);
+  bytes.optimizer = kMoments * kFloat * own;
+  return bytes;
+}
+
+}  // namespace
+
+ShardTable make_shard_table(const PlanInput& input) {
+  ShardTable table;
+  const auto num_stages = static_cast<size_t>(input.spec.num_layers()) + 2;
+  std::vector<models::PlannedParameter> plan = models::plan_parameters(
+      input.spec, input.adapter, /*train_base=*/!input.adapter.enabled(), /*continued=*/false);
+  table.has_tied_head = models::has_tied_head(plan);
+  std::vector<int64_t> trainable(num_stages);
+  for (const models::PlannedParameter& planned : plan) {
+    const int64_t count = numel(planned.shape);
+    table.num_parameters += count;
+    if (planned.trainable) trainable[static_cast<size_t>(planned.stage)] += count;
+  }
+  const bool is_sharded = input.layout.dp_shard * input.layout.cp > 1 &&
+                          input.shard_level >= parallel::kShardParameters;
+  const bool adapts_embedding = std::ranges::any_of(
+      plan, [](const auto& planned) { return planned.key == "model.embed_tokens.lora_A"; });
+  for (size_t i = 0; i < num_stages; ++i) {
+    table.num_trainable += trainable[i];
+    table.stages.push_back({.name = stage_name(i, num_stages),
+                            .num_trainable = trainable[i],
+                            .backward_reads_parameters = i > 0 || adapts_embedding,
+                            .is_gathered = is_sharded});
+  }
+  if (table.has_tied_head) table.stages.back().shares_with = 0;
+  for (int64_t rank = 0; rank < input.layout.tp; ++rank) {
+    models::slice_plan(plan, input.spec, {.slicer = {.index = rank, .count = input.layout.tp}});
+    table.shares.push_back(shares_of(plan, num_stages));
+  }
+  return table;
+}
+
+std::vector<KeptBytes> kept_bytes(const PlanInput& input, const ShardTable& table) {
+  const parallel::Layout& layout = input.layout;
+  const int64_t num_parts = layout.dp_shard * layout.cp;
+  std::vector<KeptBytes> ranks(static_cast<size_t>(layout.num_ranks()));
+  std::vector<std::vector<bool>> held;
+  for (int64_t place = 0; place < layout.pp; ++place)
+    held.push_back(parallel::held_stages(table.stages, input.pipeline, place));
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    const auto position = parallel::rank_position(layout, static_cast<int64_t>(rank));
+    const int64_t index = position.shard * layout.cp + position.context;
+    for (size_t stage = 0; stage < table.stages.size(); ++stage) {
+      if (!held[static_cast<size_t>(position.pipeline)][stage]) continue;
+      const KeptBytes bytes =
+          kept_of_stage(input, table.of(position.tensor, stage), index, num_parts);
+      ranks[rank].parameters += bytes.parameters;
+      ranks[rank].gradients += bytes.gradients;
+      ranks[rank].optimizer += bytes.optimizer;
+    }
+  }
+  return ranks;
+}
+
+}  // namespace hone::recipes
