@@ -8,13 +8,28 @@ namespace {
 constexpr int64_t kFloat = 4;
 constexpr int64_t kMoments = 2;
 
+// On a CPU frozen weights of the compute dtype are used where their file is mapped
+// (models/mapped_weights.h), if they are not cut and lie beside those they are multiplied with: in
+// Hugging Face's files, which are sorted by name, q, k and v do not.
+bool maps_frozen(const PlanInput& input) {
+  return !input.hardware.is_gpu && input.spec.dtype == (input.is_bfloat16 ? "bfloat16" : "float32");
+}
+
+bool is_alone(const std::string& key) {
+  return key.find("q_proj") == std::string::npos && key.find("k_proj") == std::string::npos &&
+         key.find("v_proj") == std::string::npos;
+}
+
 std::vector<StageShare> shares_of(const std::vector<models::PlannedParameter>& plan,
-                                  size_t num_stages) {
+                                  size_t num_stages, bool maps_frozen) {
   std::vector<StageShare> shares(num_stages);
   for (const models::PlannedParameter& planned : plan) {
     StageShare& share = shares[static_cast<size_t>(planned.stage)];
     const int64_t count = planned.num_held();
-    (planned.trainable ? share.trainable : share.frozen) += count;
+    const bool is_mapped = maps_frozen && !planned.trainable &&
+                           planned.source == models::ParameterSource::kBaseFile &&
+                           is_alone(planned.key) && planned.held_shape() == planned.shape;
+    (planned.trainable ? share.trainable : is_mapped ? share.mapped : share.frozen) += count;
     if (planned.shape.size() != 2) continue;
     (planned.trainable ? share.trained_matrix : share.frozen_matrix) += count;
   }
@@ -47,8 +62,8 @@ KeptBytes kept_of_stage(const PlanInput& input, const StageShare& share, int64_t
   bytes.parameters = kFloat * kept(share.trainable, sharded_masters, index, num_parts);
   if (input.is_bfloat16 && !sharded_parameters)
     bytes.parameters += input.element_bytes() * share.trainable;
-  bytes.parameters +=
-      input.element_bytes() * kept(share.frozen, sharded_parameters, index, num_parts);
+  bytes.parameters += input.element_bytes() *
+                      (share.mapped + kept(share.frozen, sharded_parameters, index, num_parts));
   bytes.gradients =
       kFloat * kept(share.trainable, shards(parallel::kShardGradients), index, num_parts);
   bytes.optimizer = kMoments * kFloat * own;
@@ -83,7 +98,7 @@ ShardTable make_shard_table(const PlanInput& input) {
   if (table.has_tied_head) table.stages.back().shares_with = 0;
   for (int64_t rank = 0; rank < input.layout.tp; ++rank) {
     models::slice_plan(plan, input.spec, {.slicer = {.index = rank, .count = input.layout.tp}});
-    table.shares.push_back(shares_of(plan, num_stages));
+    table.shares.push_back(shares_of(plan, num_stages, maps_frozen(input)));
   }
   return table;
 }

@@ -13,6 +13,8 @@ namespace hone::recipes {
 // Elements of one stage in the slices of one rank of the tensor axis.
 struct StageShare {
   int64_t trainable = 0, frozen = 0;
+  int64_t mapped =
+      0;  // frozen ones that stay where their file is mapped: never sharded or gathered
   int64_t trained_matrix = 0, frozen_matrix = 0;  // of tensors with two dims: what is multiplied by
 };
 

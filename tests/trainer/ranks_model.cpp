@@ -34,14 +34,16 @@ void ModelFolder::make_adapter() const {
              core::dump_json(models::adapter_config_json(options, model.spec)));
 }
 
-models::Model ModelFolder::load(const parallel::Mesh& mesh, bool lora, bool train_base) const {
+models::Model ModelFolder::load(const parallel::Mesh& mesh, bool lora, bool train_base,
+                                int64_t level, at::ScalarType dtype) const {
   at::set_num_threads(1);
   const auto costs = models::stage_costs(models::read_model_spec(base_), 64);
   parallel::Pipeline pipeline;
   if (mesh.layout.pp > 1) pipeline = parallel::make_pipeline(costs, mesh.layout.pp, 1);
   models::LoadOptions options{
+      .compute_dtype = dtype,
       .train_base = train_base,
-      .sharding = sharding_of(mesh, parallel::kShardParameters, pipeline),
+      .sharding = sharding_of(mesh, level, pipeline),
       .groups = compute_groups(mesh),
   };
   if (lora) options.adapter_path = adapter();

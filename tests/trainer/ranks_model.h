@@ -19,7 +19,9 @@ class ModelFolder {
 
   // What this rank has of it; the stages of a pipeline are cut for rows of 64 tokens. Not
   // collective.
-  models::Model load(const parallel::Mesh& mesh, bool lora, bool train_base = false) const;
+  models::Model load(const parallel::Mesh& mesh, bool lora, bool train_base = false,
+                     int64_t level = parallel::kShardParameters,
+                     at::ScalarType dtype = at::kFloat) const;
 
  private:
   fs::path adapter() const { return made_.path() / "adapter"; }

@@ -1,0 +1,78 @@
+#include "recipes/plan/step_time.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/plan/inputs.h"
+
+namespace hone::recipes {
+namespace {
+
+TimePlan time_of(const PlanInput& input) { return make_plan(input).time; }
+
+TEST(StageFlopsOfAPlan, FullTrainingIsSixForEveryWeightAndTokenBesideAttention) {
+  const PlanInput input = input_of(small_spec(), {});
+  const ShardTable table = make_shard_table(input);
+  const auto flops = stage_flops(input, table);
+  const double tokens = 64, pairs = 64.0 * 65 / 2, width = 64;
+  const auto matrix = static_cast<double>(table.of(0, 1).trained_matrix);
+  EXPECT_DOUBLE_EQ(flops[1].forward, 2 * matrix * tokens + 4 * pairs * width);
+  EXPECT_DOUBLE_EQ(flops[1].backward, 4 * matrix * tokens + 8 * pairs * width);
+  EXPECT_EQ(flops[0].forward, 0);
+  EXPECT_DOUBLE_EQ(flops.back().forward, 2.0 * 256 * 64 * tokens);
+}
+
+TEST(StageFlopsOfAPlan, FrozenWeightsHaveNoGradientOfTheirOwn) {
+  PlanInput input = input_of(small_spec(), {});
+  input.adapter = {.r = 4};
+  const ShardTable table = make_shard_table(input);
+  const auto flops = stage_flops(input, table);
+  const double tokens = 64, pairs = 64.0 * 65 / 2, width = 64;
+  const auto frozen = static_cast<double>(table.of(0, 1).frozen_matrix),
+             trained = static_cast<double>(table.of(0, 1).trained_matrix);
+  EXPECT_DOUBLE_EQ(flops[1].backward,
+                   2 * frozen * tokens + 4 * trained * tokens + 8 * pairs * width);
+}
+
+TEST(PlanTime, RanksThatShareAModelShareItsWork) {
+  const TimePlan one = time_of(input_of(llama_8b(), {}, 8, 4096));
+  for (const parallel::Layout& layout :
+       {parallel::Layout{.tp = 2}, {.cp = 2}, {.pp = 2}, {.dp_shard = 2}, {.dp_replicate = 2}}) {
+    PlanInput input = input_of(llama_8b(), layout, 8 / layout.data_parallel_size(), 4096);
+    const TimePlan two = time_of(input);
+    EXPECT_NEAR(two.step_flops / one.step_flops, 1, 1e-3) << parallel::describe_layout(layout);
+    EXPECT_LT(two.seconds, 0.75 * one.seconds) << parallel::describe_layout(layout);
+    EXPECT_GT(two.seconds, 0.5 * one.seconds) << parallel::describe_layout(layout);
+    ASSERT_FALSE(two.axes.empty());
+    for (const AxisTraffic& axis : two.axes) EXPECT_GT(axis.bytes, 0) << axis.name;
+  }
+}
+
+TEST(PlanTime, AnAxisBetweenNodesIsSlower) {
+  const TimePlan inside = time_of(input_of(llama_8b(), {.dp_replicate = 8}, 4, 4096));
+  const TimePlan across = time_of(input_of(llama_8b(), {.dp_replicate = 16}, 4, 4096));
+  EXPECT_FALSE(inside.axes[0].crosses_nodes);
+  EXPECT_TRUE(across.axes[0].crosses_nodes);
+  EXPECT_GT(across.axes[0].seconds, 5 * inside.axes[0].seconds);
+}
+
+TEST(PlanTime, RecomputingCostsAnotherForwardOfTheBlocks) {
+  PlanInput input = input_of(llama_8b(), {}, 2, 4096);
+  const TimePlan without = time_of(input);
+  input.recompute = true;
+  const TimePlan with = time_of(input);
+  EXPECT_NEAR(with.recompute_flops / with.step_flops, 1.0 / 3, 0.04);
+  EXPECT_NEAR(with.compute_seconds / without.compute_seconds,
+              1 + with.recompute_flops / with.step_flops, 1e-6);
+}
+
+TEST(PlanTime, MoreMicroBatchesMakeTheBubbleSmaller) {
+  const double few = time_of(input_of(llama_8b(), {.pp = 4}, 4, 2048)).bubble;
+  const double many = time_of(input_of(llama_8b(), {.pp = 4}, 32, 2048)).bubble;
+  EXPECT_NEAR(few, 3.0 / 7, 0.1);
+  EXPECT_LT(many, 0.15);
+  const double very_many = time_of(input_of(llama_8b(), {.pp = 4}, 1024, 2048)).bubble;
+  EXPECT_LT(very_many, 0.02 + many / 8);
+}
+
+}  // namespace
+}  // namespace hone::recipes
