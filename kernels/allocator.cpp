@@ -23,19 +23,37 @@ constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kAlignment = 64;
 constexpr size_t kKeptAtLeast = size_t{1} << 30;  // a small working set is never trimmed
 
-// Sizes an eighth of an octave apart, so a block is at most 12.5 % larger than asked for; whole
-// pages from 2 MB.
+constexpr size_t kPage = 4096;
+
+// Sizes a sixteenth of an octave apart, so a block is at most 6.25 % larger than asked for.
 size_t size_class(size_t bytes) {
-  const size_t step = std::max<size_t>(std::bit_floor(bytes) / 8, 4096);
-  const size_t rounded = (bytes + step - 1) / step * step;
-  return rounded < kHugePage ? rounded : (rounded + kHugePage - 1) / kHugePage * kHugePage;
+  const size_t step = std::max<size_t>(std::bit_floor(bytes) / 16, kPage);
+  return (bytes + step - 1) / step * step;
+}
+
+// Begins at a huge page; what is over the last whole one is in small pages, and nothing is behind.
+void* map_huge(size_t bytes) {
+  void* pages = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return nullptr;
+  auto* const mapped = static_cast<std::byte*>(pages);
+  const size_t before = -reinterpret_cast<uintptr_t>(pages) % kHugePage;
+  if (before > 0) munmap(mapped, before);
+  if (before < kHugePage) munmap(mapped + before + bytes, kHugePage - before);
+  madvise(mapped + before, bytes, MADV_HUGEPAGE);
+  return mapped + before;
 }
 
 void* map_block(size_t bytes) {
-  if (bytes < kHugePage) return std::aligned_alloc(4096, bytes);
-  void* block = std::aligned_alloc(kHugePage, bytes);
-  if (block != nullptr) madvise(block, bytes, MADV_HUGEPAGE);
-  return block;
+  return bytes < kHugePage ? std::aligned_alloc(kPage, bytes) : map_huge(bytes);
+}
+
+void unmap_block(void* block, size_t bytes) {
+  if (bytes < kHugePage) {
+    std::free(block);
+  } else {
+    munmap(block, bytes);
+  }
 }
 
 class BlockCache {
@@ -79,7 +97,7 @@ class BlockCache {
     const int64_t limit =
         std::max(static_cast<int64_t>(kKeptAtLeast), stats_.peak_live_bytes) - stats_.live_bytes;
     if (stats_.cached_bytes + static_cast<int64_t>(size) > limit) {
-      std::free(block);
+      unmap_block(block, size);
     } else {
       free_[size].push_back(block);
       stats_.cached_bytes += static_cast<int64_t>(size);
@@ -100,7 +118,7 @@ class BlockCache {
  private:
   void release_locked() {
     for (auto& [size, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
+      for (void* block : blocks) unmap_block(block, size);
       blocks.clear();
     }
     stats_.cached_bytes = 0;

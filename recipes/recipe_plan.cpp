@@ -19,12 +19,12 @@ hub::ResolveOptions config_only() {
 
 }  // namespace
 
-PlanInput plan_input(const Recipe& recipe, const models::ModelSpec& spec,
-                     const Hardware& hardware) {
+PlanInput plan_input(const Recipe& recipe, const models::ModelSpec& spec, const Hardware& hardware,
+                     const std::string& adapter_folder) {
   PlanInput input{
       .spec = spec,
       .adapter = recipe.adapter_path.empty() ? recipe.adapter
-                                             : models::read_adapter_config(recipe.adapter_path),
+                                             : models::read_adapter_config(adapter_folder),
       .layout = recipe.layout,
       .shard_level = recipe.parallel.shard_level,
       .chunks_per_rank = recipe.parallel.chunks_per_rank,

@@ -10,9 +10,10 @@
 namespace hone::recipes {
 
 // `dtype` auto is bfloat16 on a GPU, float32 on a CPU. The model must fit the layout
-// (model_checks.h). An adapter that is continued has the options of its own folder: throws as
+// (model_checks.h). An adapter that is continued has the options of its `adapter_folder`: throws as
 // models::read_adapter_config.
-PlanInput plan_input(const Recipe& recipe, const models::ModelSpec& spec, const Hardware& hardware);
+PlanInput plan_input(const Recipe& recipe, const models::ModelSpec& spec, const Hardware& hardware,
+                     const std::string& adapter_folder);
 
 // The numbers of a model whose weights need not be there: of a config.json or a folder that has
 // one (`config`, "": the recipe's model, in a folder, the local store or the Hugging Face cache).

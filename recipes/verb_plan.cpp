@@ -21,7 +21,8 @@ int plan(const PlanArguments& arguments) {
   const Recipe recipe = load_recipe(arguments.recipe, arguments.options);
   const models::ModelSpec spec = spec_to_plan(recipe, arguments.config);
   require_fit(recipe, spec);
-  const PlanInput input = plan_input(recipe, spec, find_hardware(arguments.hardware));
+  const PlanInput input =
+      plan_input(recipe, spec, find_hardware(arguments.hardware), recipe.adapter_path);
   const Plan plan = make_plan(input);
   const std::vector<Change> changes = best_changes(input, plan, kNumChanges);
   const SearchResult search = arguments.search ? search_layouts(input) : SearchResult{};

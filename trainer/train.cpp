@@ -223,6 +223,7 @@ class Run {
     state_.loss_tokens += last_step_.num_trained_tokens;
     add_losses(last_step_.by_source, state_.by_source);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (inputs_.on_first_step && state_.step == first_step_ + 1) inputs_.on_first_step(seconds);
     throughput_.add_step(last_step_.num_tokens, last_step_.num_trained_tokens, last_step_.sums,
                          seconds);
     communication_.add_bytes(last_step_.comm_bytes);

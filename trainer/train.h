@@ -47,7 +47,8 @@ struct TrainInputs {
   std::vector<int64_t> eos_token_ids;          // of samples
   Publish publish = {};                        // hub_strategy: every_save
   Trace* trace = nullptr;                      // hone train --profile
-  std::function<void(RunMoment)> on_moment = {};  // must not throw
+  std::function<void(double seconds)> on_first_step = {};  // of this process; may be collective
+  std::function<void(RunMoment)> on_moment = {};           // must not throw
 };
 
 // Runs max_steps updates. Collective over the mesh; the result is the same on every rank. Throws

@@ -178,7 +178,7 @@ std::vector<PlanInput> same_steps(const PlanInput& input) {
 std::vector<Change> best_changes(const PlanInput& input, const Plan& plan, size_t count) {
   std::vector<Change> changes;
   for (const Proposal& proposal : Proposals(input).all()) {
-    const Plan other = make_plan(proposal.input);
+    const Plan other = estimate(proposal.input);
     changes.push_back({.what = proposal.what,
                        .bytes = plan.needed_bytes - other.needed_bytes,
                        .seconds = plan.time.seconds - other.time.seconds,
@@ -200,7 +200,7 @@ std::vector<Change> best_changes(const PlanInput& input, const Plan& plan, size_
 SearchResult search_layouts(const PlanInput& input) {
   SearchResult result;
   for (PlanInput& candidate : same_steps(input)) {
-    const Plan plan = make_plan(candidate);
+    const Plan plan = estimate(candidate);
     ++result.num_tried;
     if (!plan.fits) continue;
     result.fitting.push_back({.input = std::move(candidate),

@@ -27,6 +27,9 @@ parallel::Pipeline plan_pipeline(const PlanInput& input);
 // The layout must divide the model (models::shard_plan_problems). Throws as make_shard_table.
 Plan make_plan(const PlanInput& input);
 
+// The same without the proof that ranks get to the end of a step together.
+Plan estimate(const PlanInput& input);
+
 // A change of the recipe that leaves what is learned as it is, and what it would bring.
 struct Change {
   std::string what;    // "gradient_checkpointing: true"

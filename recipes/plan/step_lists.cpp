@@ -58,6 +58,15 @@ void run_kinds(const PlanInput& input, const std::vector<parallel::StageDescript
                     std::back_inserter(problems));
 }
 
+void count_exchanges(StepLists& lists) {
+  for (const std::vector<Action>& actions : lists.by_place) {
+    lists.num_collectives += std::ranges::count_if(actions, is_collective);
+    lists.num_messages += std::ranges::count_if(actions, [](const Action& action) {
+      return action.kind == ActionKind::kSendOutput || action.kind == ActionKind::kSendGradient;
+    });
+  }
+}
+
 }  // namespace
 
 parallel::StepOptions step_options(const PlanInput& input) {
@@ -97,12 +106,18 @@ StepLists make_step_lists(const PlanInput& input,
     if (!is_known) kinds.push_back(std::move(own));
   }
   run_kinds(input, stages, kinds, lists.problems);
-  for (const std::vector<Action>& actions : lists.by_place) {
-    lists.num_collectives += std::ranges::count_if(actions, is_collective);
-    lists.num_messages += std::ranges::count_if(actions, [](const Action& action) {
-      return action.kind == ActionKind::kSendOutput || action.kind == ActionKind::kSendGradient;
-    });
+  count_exchanges(lists);
+  return lists;
+}
+
+StepLists unproved_step_lists(const PlanInput& input,
+                              const std::vector<parallel::StageDescriptor>& stages) {
+  StepLists lists;
+  for (int64_t place = 0; place < input.layout.pp; ++place) {
+    lists.by_place.push_back(parallel::make_step(
+        stages, input.layout, rank_of(input.layout, place, 0), step_options(input)));
   }
+  count_exchanges(lists);
   return lists;
 }
 

@@ -28,6 +28,11 @@ struct StepLists {
 StepLists make_step_lists(const PlanInput& input,
                           const std::vector<parallel::StageDescriptor>& stages);
 
+// Those of data-parallel rank 0 alone, compared with nothing: for what only asks how much and how
+// long.
+StepLists unproved_step_lists(const PlanInput& input,
+                              const std::vector<parallel::StageDescriptor>& stages);
+
 parallel::StepOptions step_options(const PlanInput& input);
 
 }  // namespace hone::recipes

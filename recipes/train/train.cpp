@@ -9,6 +9,7 @@
 #include "recipes/publish.h"
 #include "recipes/run_card.h"
 #include "recipes/run_reports.h"
+#include "recipes/train/planned_run.h"
 #include "recipes/train/prepared.h"
 #include "recipes/train/proving.h"
 #include "recipes/train/ranks.h"
@@ -34,6 +35,7 @@ struct TrainArguments {
   bool overwrite = false;
   bool ledger = false;
   bool check_collectives = false;
+  bool ignore_plan = false;
   bool profile = false;
   std::string profile_path;  // "": trace.json in the output folder
   int64_t profile_steps = 5;
@@ -83,6 +85,9 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
                         .resume_path = arguments.resume_path,
                         .overwrite = arguments.overwrite},
                        recipe, profile, world);
+  recipe.train.gemm_rate = trainer::measure_gemm_rate(p.dtype.type, p.device);
+  const PlannedRun planned =
+      plan_run(recipe, p, recipe.train.gemm_rate, arguments.ignore_plan, world);
   parallel::Mesh mesh = make_training_mesh(world, recipe, p.device);
   std::optional<models::Model> model;
   std::vector<trainer::SamplePrompt> prompts;
@@ -90,7 +95,6 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
   parallel::together(world, [&] {
     model = profile.timed(
         "load model", [&] { return load_to_train(recipe, p.inputs, p.dtype, p.device, &mesh); });
-    recipe.train.gemm_rate = trainer::measure_gemm_rate(p.dtype.type, p.device);
     recipe.train.run_info = info_of_run(recipe, p);
     prompts = sample_prompts(recipe, p.data, *p.tokenizer);
     eos_token_ids = trainer::end_token_ids(*model, p.inputs.model.folder, *p.tokenizer);
@@ -119,6 +123,8 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
        .eos_token_ids = std::move(eos_token_ids),
        .publish = is_first ? publish_checkpoints(recipe, p.inputs) : trainer::Publish(),
        .trace = profile.trace(),
+       .on_first_step =
+           [&](double seconds) { compare_with_plan(planned, p.device, seconds, world); },
        .on_moment = is_first ? tell : std::function<void(trainer::RunMoment)>()},
       recipe.train);
   if (result.stopped_by_signal) return static_cast<int>(ErrorKind::kStoppedEarly);
@@ -172,6 +178,8 @@ void add_train(CLI::App& app, Action& chosen) {
   verb->add_flag("--check-collectives", a->check_collectives,
                  "Ranks tell each other what they call before they call it: a difference is named, "
                  "not waited for");
+  verb->add_flag("--ignore-plan", a->ignore_plan,
+                 "Try a run that does not fit the memory by its plan (hone plan)");
   CLI::Option* profile =
       verb->add_option("--profile", a->profile_path,
                        "Write a trace for Perfetto, to this file or output_dir/trace.json")

@@ -30,6 +30,19 @@ TEST(Allocator, KeepsBigBlocksAlignedAndHandsThemOutAgain) {
   EXPECT_EQ(allocator_stats().cached_bytes, 0);
 }
 
+TEST(Allocator, ABlockIsLittleLargerThanAskedFor) {
+  install_caching_allocator();
+  for (const int64_t bytes : {300 << 10, 1 << 20, (2 << 20) + 4, 9 << 18, 25 << 18, 100 << 20}) {
+    const int64_t before = allocator_stats().live_bytes;
+    const at::Tensor x = at::empty({bytes}, at::kByte);
+    x.fill_(1);
+    const int64_t live = allocator_stats().live_bytes - before;
+    EXPECT_GE(live, bytes);
+    EXPECT_LE(static_cast<double>(live), 1.0625 * static_cast<double>(bytes) + 4096);
+  }
+  release_cached_memory();
+}
+
 TEST(Allocator, SmallAndEmptyTensorsWork) {
   install_caching_allocator();
   const int64_t live = allocator_stats().live_bytes;

@@ -54,6 +54,76 @@ TEST_F(Program, ValidateSaysWhatARecipeIsOnSoManyRanks) {
   EXPECT_EQ(hone({"validate", "r.yaml", "--ranks", "0"}).code, 64);
 }
 
+const std::string kLlama70b =
+    R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8192,
+"intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64,
+"num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
+"rms_norm_eps": 1e-05, "rope_theta": 500000.0, "tie_word_embeddings": false,
+"torch_dtype": "bfloat16"})";
+
+TEST_F(Program, PlansALargeModelOnManyRanksFromItsConfigAloneInUnderASecond) {
+  // Neither the data nor the model that the recipe names is here.
+  test::write_text(folder_ / "r.yaml",
+                   "recipe: sft\nmodel_name_or_path: /nowhere/llama\n"
+                   "datasets: [{path: /nowhere/rows.jsonl}]\noutput_dir: runs/x\n"
+                   "max_length: 8192\ntensor_parallel_size: 8\ndp_shard_size: 64\n"
+                   "gradient_checkpointing: true\ngradient_accumulation_steps: 2\n");
+  test::write_text(folder_ / "config.json", kLlama70b);
+  const auto result = hone({"plan", "r.yaml", "--ranks", "512", "--config", "config.json"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  for (const char* part : {"70553706496 parameters", "512 ranks of NVIDIA H100", "512 ranks match",
+                           "fits: ", "what would save most time"})
+    EXPECT_NE(result.out.find(part), std::string::npos) << part << " is not in\n" << result.out;
+#if !defined(__SANITIZE_ADDRESS__)
+  EXPECT_LT(result.cpu_seconds, 1);
+#endif
+  const auto json = hone({"plan", "r.yaml", "--ranks", "512", "--config", "config.json", "--json"});
+  EXPECT_EQ(core::Json::parse(json.out)["num_parameters"], 70553706496) << json.err;
+}
+
+TEST_F(Program, APlanThatDoesNotFitSaysSoAndIsNoError) {
+  test::write_text(folder_ / "r.yaml", kSound + "max_length: 4096\n");
+  test::write_text(folder_ / "config.json", kLlama70b);
+  const auto result = hone({"plan", "r.yaml", "--config", "config.json", "--hardware", "a100"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.out.find("DOES NOT FIT"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("what would save most memory"), std::string::npos) << result.out;
+}
+
+TEST_F(Program, APlanThatCanNotBeMadeSaysWhatIsWrong) {
+  test::write_text(folder_ / "r.yaml", kSound + "tensor_parallel_size: 3\n");
+  test::write_text(folder_ / "config.json", kLlama70b);
+  const auto uneven = hone({"plan", "r.yaml", "--ranks", "3", "--config", "config.json"});
+  EXPECT_EQ(uneven.code, 78);
+  EXPECT_NE(uneven.err.find("num_attention_heads 64 / tensor_parallel_size 3 leaves 1"),
+            std::string::npos)
+      << uneven.err;
+  const auto missing = hone({"plan", "r.yaml", "--ranks", "3"});
+  EXPECT_EQ(missing.code, 66);
+  EXPECT_NE(missing.err.find("--config FILE"), std::string::npos) << missing.err;
+  const auto hardware = hone({"plan", "r.yaml", "--config", "config.json", "--set",
+                              "tensor_parallel_size=1", "--hardware", "h1000"});
+  EXPECT_EQ(hardware.code, 64);
+  EXPECT_NE(hardware.err.find("did you mean 'h100'?"), std::string::npos) << hardware.err;
+}
+
+TEST_F(Program, ASearchRanksLayoutsOfTheSameStep) {
+  test::write_text(folder_ / "r.yaml", kSound +
+                                           "max_length: 4096\ntensor_parallel_size: 8\n"
+                                           "dp_shard_size: 8\ngradient_accumulation_steps: 8\n");
+  test::write_text(folder_ / "config.json", kLlama70b);
+  const auto result =
+      hone({"plan", "r.yaml", "--ranks", "64", "--config", "config.json", "--search", "--json"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  const core::Json layouts = core::Json::parse(result.out)["layouts"];
+  ASSERT_GE(layouts.size(), 3u);
+  double before = 0;
+  for (const core::Json& layout : layouts) {
+    EXPECT_GE(layout["step_seconds"].get<double>(), before);
+    before = layout["step_seconds"].get<double>();
+  }
+}
+
 TEST_F(Program, ValidateSaysWhichLayersAreWhereAndWhatThePipelineWaits) {
   const std::string lines =
       "max_length: 64\npipeline_parallel_size: 2\npipeline_schedule: interleaved\n"

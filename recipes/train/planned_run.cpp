@@ -1,0 +1,123 @@
+#include "recipes/train/planned_run.h"
+
+#include <ATen/DeviceAccelerator.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "core/text.h"
+#include "parallel/comm/agree.h"
+#include "recipes/machine.h"
+#include "recipes/plan/plan_text.h"
+#include "recipes/recipe_plan.h"
+#include "trainer/process_stats.h"
+
+namespace hone::recipes {
+namespace {
+
+constexpr size_t kNumChanges = 3;
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+// Of a rank: a GPU's, or its share of what the ranks of its machine have together.
+int64_t memory_of_rank(at::Device device, parallel::Communicator& world) {
+  const std::vector<std::string> hosts = parallel::gather_texts(world, host_name());
+  if (!device.is_cpu())
+    return static_cast<int64_t>(at::accelerator::getMemoryInfo(device.index()).second);
+  return memory_bytes() / std::ranges::count(hosts, host_name());
+}
+
+// The smallest of all ranks, which all plan with.
+int64_t smallest(int64_t mine, parallel::Communicator& world) {
+  int64_t least = 0;
+  world.all_reduce(&mine, &least, 1, parallel::DType::kInt64, parallel::ReduceOp::kMin);
+  return least;
+}
+
+int64_t largest(int64_t mine, parallel::Communicator& world) {
+  int64_t most = 0;
+  world.all_reduce(&mine, &most, 1, parallel::DType::kInt64, parallel::ReduceOp::kMax);
+  return most;
+}
+
+Hardware hardware_here(at::Device device, bool is_bfloat16, double gemm_rate, int64_t memory,
+                       int64_t program_bytes) {
+  Hardware hardware = find_hardware(device.is_cpu() ? "cpu" : "h100");
+  hardware.memory_bytes = static_cast<double>(memory);
+  hardware.description = device.is_cpu() ? "this machine for each of its ranks" : "this GPU";
+  if (device.is_cpu()) hardware.reserved_bytes = static_cast<double>(program_bytes);
+  if (gemm_rate > 0) {
+    (is_bfloat16 ? hardware.bfloat16_flops : hardware.float32_flops) = gemm_rate;
+    hardware.matmul_share = 1;
+  }
+  return hardware;
+}
+
+core::ErrorDetail shortage(const Recipe& recipe, const PlannedRun& planned) {
+  std::string hint = "hone plan " + recipe.path + " shows all of it";
+  for (const Change& change : best_changes(planned.input, planned.plan, kNumChanges)) {
+    hint += "; " + change.what + " saves " + core::format_bytes(change.bytes) +
+            (change.fits ? " and fits" : "");
+  }
+  return {.what = "the run does not fit the memory",
+          .where = recipe.path,
+          .got = shortage_text(planned.input, planned.plan),
+          .hint = hint + "; --ignore-plan tries it all the same"};
+}
+
+// Bytes of tensors and what holds them.
+int64_t measured_bytes(const PlannedRun& planned, at::Device device) {
+  if (device.is_cpu()) return trainer::peak_resident_bytes();
+  const auto stats = at::accelerator::getDeviceStats(device.index());
+  return stats.allocated_bytes[0].peak +
+         static_cast<int64_t>(planned.input.hardware.reserved_bytes);
+}
+
+std::string percent_text(double planned, double measured) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%+.1f %%", 100 * (planned / measured - 1));
+  return text.data();
+}
+
+}  // namespace
+
+PlannedRun plan_run(const Recipe& recipe, const Prepared& prepared, double gemm_rate,
+                    bool ignores_shortage, parallel::Communicator& world) {
+  PlannedRun planned;
+  planned.program_bytes = trainer::resident_bytes();
+  const int64_t program = largest(planned.program_bytes, world);
+  const int64_t memory = smallest(memory_of_rank(prepared.device, world), world);
+  const bool is_bfloat16 = prepared.dtype.type == at::kBFloat16;
+  parallel::together(world, [&] {
+    planned.input = plan_input(
+        recipe, models::read_model_spec(prepared.inputs.model.folder),
+        hardware_here(prepared.device, is_bfloat16, gemm_rate, memory, program),
+        prepared.inputs.adapter ? prepared.inputs.adapter->folder.string() : recipe.adapter_path);
+    planned.input.is_bfloat16 = is_bfloat16;
+    planned.plan = make_plan(planned.input);
+    if (planned.plan.fits) return;
+    const core::ErrorDetail detail = shortage(recipe, planned);
+    if (!ignores_shortage) core::fail(core::ErrorKind::kBadRecipe, detail);
+    if (world.rank() == 0) spdlog::warn("{}", core::format_detail(detail));
+  });
+  return planned;
+}
+
+void compare_with_plan(const PlannedRun& planned, at::Device device, double seconds,
+                       parallel::Communicator& world) {
+  const int64_t measured = largest(measured_bytes(planned, device), world);
+  if (world.rank() != 0) return;
+  const double bytes = planned.plan.needed_bytes, step = planned.plan.time.seconds;
+  spdlog::info("planned and measured: memory {} and {} ({}), first step {:.3g} s and {:.3g} s ({})",
+               core::format_bytes(bytes), core::format_bytes(static_cast<double>(measured)),
+               percent_text(bytes, static_cast<double>(measured)), step, seconds,
+               percent_text(step, seconds));
+}
+
+}  // namespace hone::recipes
