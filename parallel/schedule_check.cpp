@@ -18,7 +18,12 @@ class Walk {
         is_held_(held_stages(stages, pipeline_, rank)),
         first_trainable_(first_trainable_stage(stages)),
         states_(stages.size()),
-        batch_bytes_(batch_bytes) {}
+        begins_chunk_(stages.size(), 0),
+        batch_bytes_(batch_bytes) {
+    for (int64_t stage = 1; stage < num_stages(); ++stage)
+      begins_chunk_[static_cast<size_t>(stage)] =
+          pipeline_.chunk_of(stage) != pipeline_.chunk_of(stage - 1) ? 1 : 0;
+  }
 
   // Returns what is wrong with the action here, or "".
   std::string take(const Action& action) {
@@ -86,9 +91,7 @@ class Walk {
   const StageDescriptor& of(int64_t stage) const { return stages_[static_cast<size_t>(stage)]; }
   int64_t input_bytes(int64_t stage) const { return stage == 0 ? 0 : of(stage - 1).output_bytes; }
   bool is_computed(int64_t stage) const { return pipeline_.rank_of(stage) == rank_; }
-  bool begins_chunk(int64_t stage) const {
-    return stage > 0 && pipeline_.chunk_of(stage) != pipeline_.chunk_of(stage - 1);
-  }
+  bool begins_chunk(int64_t stage) const { return begins_chunk_[static_cast<size_t>(stage)] != 0; }
   bool ends_chunk(int64_t stage) const { return stage < head() && begins_chunk(stage + 1); }
 
   Activations& at(const Action& action, int64_t stage) {
@@ -302,6 +305,7 @@ class Walk {
   const std::vector<bool> is_held_;
   const int64_t first_trainable_;
   std::vector<State> states_;
+  std::vector<char> begins_chunk_;  // by stage; asked for at every action
   std::map<Place, Activations> live_;
   const int64_t batch_bytes_;
   int64_t live_bytes_ = 0;
