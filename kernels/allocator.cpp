@@ -33,8 +33,8 @@ size_t size_class(size_t bytes) {
 
 // Begins at a huge page; what is over the last whole one is in small pages, and nothing is behind.
 void* map_huge(size_t bytes) {
-  void* pages = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* pages =
+      mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) return nullptr;
   auto* const mapped = static_cast<std::byte*>(pages);
   const size_t before = -reinterpret_cast<uintptr_t>(pages) % kHugePage;

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "models/spec/stage_bytes.h"
-#include "models/spec/trained_modules.h"
-
 namespace hone::recipes {
 namespace {
 
@@ -87,39 +84,6 @@ class Borrowed {
   int64_t bytes_ = 0;
 };
 
-// The stages with the bytes of the tensor rank that has most of each.
-std::vector<parallel::StageDescriptor> stages_with_bytes(const PlanInput& input,
-                                                         const ShardTable& table) {
-  const models::TrainedModules trained = models::trained_modules(input.spec, input.adapter);
-  models::MicroBatchShape shape{.tokens = input.micro_batch_tokens(),
-                                .element_bytes = input.element_bytes(),
-                                .slicer = {.index = 0, .count = input.layout.tp},
-                                .cp = input.layout.cp};
-  std::vector<models::StageBytes> most = models::stage_bytes(input.spec, trained, shape);
-  // Ranks differ where neighbours share key/value heads.
-  const bool are_alike = input.spec.num_kv_heads % input.layout.tp == 0;
-  for (int64_t rank = 1; rank < input.layout.tp && !are_alike; ++rank) {
-    shape.slicer.index = rank;
-    const auto own = models::stage_bytes(input.spec, trained, shape);
-    for (size_t i = 0; i < own.size(); ++i) {
-      most[i].graph = std::max(most[i].graph, own[i].graph);
-      most[i].forward_work = std::max(most[i].forward_work, own[i].forward_work);
-      most[i].graph_work = std::max(most[i].graph_work, own[i].graph_work);
-      most[i].backward_work = std::max(most[i].backward_work, own[i].backward_work);
-    }
-  }
-  std::vector<parallel::StageDescriptor> stages = table.stages;
-  models::fill_bytes(stages, most);
-  return stages;
-}
-
-int64_t batch_bytes(const PlanInput& input) {
-  return models::batch_bytes(input.spec, {.tokens = input.micro_batch_tokens(),
-                                          .element_bytes = input.element_bytes(),
-                                          .slicer = {.index = 0, .count = input.layout.tp},
-                                          .cp = input.layout.cp});
-}
-
 bool has_activations(const Action& action) {
   return action.kind != ActionKind::kGather && action.kind != ActionKind::kFree;
 }
@@ -167,13 +131,12 @@ int64_t strict_bytes(const PlanInput& input, const KeptBytes& kept) {
 }  // namespace
 
 MemoryPlan plan_memory(const PlanInput& input, const ShardTable& table, const StepLists& lists) {
-  const auto stages = stages_with_bytes(input, table);
-  const int64_t head_chunk = stages.back().graph_bytes;
+  const int64_t head_chunk = table.stages.back().graph_bytes;
   std::vector<std::vector<Course>> courses;  // by place and tensor rank
   for (size_t place = 0; place < lists.by_place.size(); ++place) {
     const auto& actions = lists.by_place[place];
     const auto live = parallel::live_activation_bytes(
-        actions, stages, input.pipeline, static_cast<int64_t>(place), batch_bytes(input));
+        actions, table.stages, input.pipeline, static_cast<int64_t>(place), table.batch_bytes);
     courses.emplace_back();
     for (int64_t rank = 0; rank < input.layout.tp; ++rank)
       courses.back().push_back(walk(actions, live, head_chunk, Borrowed(input, table, rank)));

@@ -1,6 +1,10 @@
 #include "recipes/plan/shard_table.h"
 
+#include <algorithm>
+
 #include "models/spec/sharding.h"
+#include "models/spec/stage_bytes.h"
+#include "models/spec/trained_modules.h"
 
 namespace hone::recipes {
 namespace {
@@ -70,6 +74,31 @@ KeptBytes kept_of_stage(const PlanInput& input, const StageShare& share, int64_t
   return bytes;
 }
 
+// Of a micro-batch in every stage, of the tensor rank that has most of each.
+void fill_activations(const PlanInput& input, ShardTable& table) {
+  const models::TrainedModules trained = models::trained_modules(input.spec, input.adapter);
+  models::MicroBatchShape shape{.tokens = input.micro_batch_tokens(),
+                                .element_bytes = input.element_bytes(),
+                                .slicer = {.index = 0, .count = input.layout.tp},
+                                .cp = input.layout.cp};
+  std::vector<models::StageBytes> most = models::stage_bytes(input.spec, trained, shape);
+  // Ranks differ where neighbours share key/value heads.
+  const bool are_alike = input.spec.num_kv_heads % input.layout.tp == 0;
+  for (int64_t rank = 1; rank < input.layout.tp && !are_alike; ++rank) {
+    shape.slicer.index = rank;
+    const auto own = models::stage_bytes(input.spec, trained, shape);
+    for (size_t i = 0; i < own.size(); ++i) {
+      most[i].graph = std::max(most[i].graph, own[i].graph);
+      most[i].forward_work = std::max(most[i].forward_work, own[i].forward_work);
+      most[i].graph_work = std::max(most[i].graph_work, own[i].graph_work);
+      most[i].backward_work = std::max(most[i].backward_work, own[i].backward_work);
+    }
+  }
+  models::fill_bytes(table.stages, most);
+  shape.slicer.index = 0;
+  table.batch_bytes = models::batch_bytes(input.spec, shape);
+}
+
 }  // namespace
 
 ShardTable make_shard_table(const PlanInput& input) {
@@ -100,6 +129,7 @@ ShardTable make_shard_table(const PlanInput& input) {
     models::slice_plan(plan, input.spec, {.slicer = {.index = rank, .count = input.layout.tp}});
     table.shares.push_back(shares_of(plan, num_stages, maps_frozen(input)));
   }
+  fill_activations(input, table);
   return table;
 }
 

@@ -20,8 +20,9 @@ struct StageShare {
 
 struct ShardTable {
   std::vector<std::vector<StageShare>> shares;  // by rank of the tensor axis, then stage
-  // Without byte figures; those of the tensor axis differ in nothing that the order depends on.
+  // With the bytes of a micro-batch's activations on the rank of the tensor axis that has most.
   std::vector<parallel::StageDescriptor> stages;
+  int64_t batch_bytes = 0;                        // of a micro-batch itself
   int64_t num_parameters = 0, num_trainable = 0;  // of whole tensors, a tied head once
   bool has_tied_head = false;
 

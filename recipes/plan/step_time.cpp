@@ -17,6 +17,10 @@ constexpr double kForward = 2;    // a multiply and an add, for each weight and 
 constexpr double kRowChunks = 4;  // of products over the tensor axis, on GPUs
 // AdamW reads gradient, master and moments, writes master, moments and what is computed with.
 constexpr double kUpdateBytes = 30;
+// How often the activations that a stage keeps go to memory or come from there besides: written and
+// read between products forward, read with their gradients written and read backward.
+constexpr double kPasses = 6;
+constexpr double kLogitPasses = 4;  // written, read for the loss, turned into gradients, read
 // Of the lists of a pipeline of more micro-batches than this a shorter one is run for its bubble.
 constexpr int64_t kMostRounds = 256;
 
@@ -35,12 +39,11 @@ class Clock {
          {"dp_shard", layout.dp_shard},
          {"dp_replicate", layout.dp_replicate},
          {"pipeline", layout.pp}}};
-    int64_t span = 1;
+    int64_t stride = 1;
     for (const auto& [name, size] : axes) {
-      span *= size;
-      traffic_.push_back({.name = name,
-                          .size = size,
-                          .crosses_nodes = size > 1 && span > input.hardware.ranks_per_node});
+      traffic_.push_back({.name = name});
+      set_ranks(traffic_.back(), size, stride);
+      stride *= size;
     }
   }
 
@@ -63,9 +66,16 @@ class Clock {
  private:
   bool overlaps() const { return input_.hardware.is_gpu; }
   double flops_per_second() const { return input_.hardware.step_flops(input_.is_bfloat16); }
-  double bandwidth(size_t axis) const {
-    return traffic_[axis].crosses_nodes ? input_.hardware.network_bandwidth
-                                        : input_.hardware.link_bandwidth;
+  // `stride`: ranks between neighbours of the axis.
+  void set_ranks(AxisTraffic& axis, int64_t size, int64_t stride) const {
+    const Hardware& hardware = input_.hardware;
+    axis.size = size;
+    axis.crosses_nodes = size > 1 && size * stride > hardware.ranks_per_node;
+    axis.bandwidth = hardware.link_bandwidth;
+    if (!axis.crosses_nodes) return;
+    // Rings go through the adapters of all ranks that the axis has in a node.
+    const int64_t members = std::clamp<int64_t>(hardware.ranks_per_node / stride, 1, size);
+    axis.bandwidth = std::min(hardware.link_bandwidth, of(members) * hardware.network_bandwidth);
   }
   // Of a ring in which every rank sends (n - 1) / n of the bytes.
   double ring_bytes(size_t axis, double bytes) const {
@@ -73,7 +83,7 @@ class Clock {
     return bytes * (n - 1) / n;
   }
   double seconds_of(size_t axis, double sent, double num_messages) const {
-    return sent / bandwidth(axis) + num_messages * input_.hardware.latency_seconds;
+    return sent / traffic_[axis].bandwidth + num_messages * input_.hardware.latency_seconds;
   }
 
   void count_flops() {
@@ -97,11 +107,22 @@ class Clock {
     std::vector<double> costs;
     const auto last = flops_.size() - 1;
     for (size_t stage = 0; stage < flops_.size(); ++stage) {
-      const double both = (flops_[stage].forward + flops_[stage].backward) / flops_per_second();
       const bool is_block = stage > 0 && stage < last;
+      const double both = (flops_[stage].forward + flops_[stage].backward) / flops_per_second() +
+                          memory_seconds(stage, is_block);
       costs.push_back(both + tensor_seconds(is_block, both) + context_seconds(is_block, both));
     }
     return costs;
+  }
+
+  // What lies between the products is as fast as memory is.
+  double memory_seconds(size_t stage, bool is_block) const {
+    const double logits =
+        tokens() * of(input_.spec.vocab_size) / of(input_.layout.tp) * of(input_.element_bytes());
+    const double bytes = is_block     ? kPasses * of(table_.stages[stage].graph_bytes)
+                         : stage == 0 ? 0
+                                      : kLogitPasses * logits;
+    return bytes / input_.hardware.memory_bandwidth;
   }
 
   double tokens() const { return of(input_.micro_batch_tokens()) / of(input_.layout.cp); }
@@ -161,14 +182,15 @@ class Clock {
 
   // Of all places together.
   double recompute_seconds() const {
-    double flops = 0;
+    double seconds = 0;
     for (const auto& actions : lists_.by_place) {
       for (const Action& action : actions) {
-        if (action.kind == ActionKind::kRecompute)
-          flops += flops_[static_cast<size_t>(action.stage)].forward;
+        if (action.kind != ActionKind::kRecompute) continue;
+        const auto stage = static_cast<size_t>(action.stage);
+        seconds += flops_[stage].forward / flops_per_second() + memory_seconds(stage, true) / 3;
       }
     }
-    return flops / flops_per_second();
+    return seconds;
   }
 
   double whole_bytes(int64_t stage) const {
@@ -185,8 +207,7 @@ class Clock {
     AxisTraffic& axis = traffic_[kShard];
     const int64_t parts = input_.layout.dp_shard * input_.layout.cp;
     if (parts == 1) return;
-    axis.size = parts;
-    axis.crosses_nodes = parts * input_.layout.tp > input_.hardware.ranks_per_node;
+    set_ranks(axis, parts, input_.layout.tp);
     double first = 0;
     for (const auto& actions : lists_.by_place) {
       double bytes = 0, hidden_bytes = 0, count = 0;

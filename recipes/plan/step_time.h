@@ -21,6 +21,7 @@ struct AxisTraffic {
   const char* name = "";  // "dp_shard"
   int64_t size = 1;
   bool crosses_nodes = false;
+  double bandwidth = 0;  // bytes a second that a rank sends
   double bytes = 0;
   double seconds = 0;  // on the wire
   double exposed = 0;  // of these, while the rank does nothing else

@@ -47,12 +47,17 @@ TEST(PlanTime, RanksThatShareAModelShareItsWork) {
   }
 }
 
-TEST(PlanTime, AnAxisBetweenNodesIsSlower) {
-  const TimePlan inside = time_of(input_of(llama_8b(), {.dp_replicate = 8}, 4, 4096));
-  const TimePlan across = time_of(input_of(llama_8b(), {.dp_replicate = 16}, 4, 4096));
-  EXPECT_FALSE(inside.axes[0].crosses_nodes);
-  EXPECT_TRUE(across.axes[0].crosses_nodes);
-  EXPECT_GT(across.axes[0].seconds, 5 * inside.axes[0].seconds);
+TEST(PlanTime, AnAxisBetweenNodesHasTheAdaptersOfItsRanksInANode) {
+  const auto axis_of = [](const parallel::Layout& layout) {
+    return time_of(input_of(llama_8b(), layout, 4, 4096)).axes.back();
+  };
+  const Hardware h100 = find_hardware("h100");
+  EXPECT_FALSE(axis_of({.dp_replicate = 8}).crosses_nodes);
+  EXPECT_EQ(axis_of({.dp_replicate = 8}).bandwidth, h100.link_bandwidth);
+  EXPECT_TRUE(axis_of({.dp_replicate = 16}).crosses_nodes);
+  EXPECT_EQ(axis_of({.dp_replicate = 16}).bandwidth, 8 * h100.network_bandwidth);
+  EXPECT_EQ(axis_of({.dp_replicate = 4, .tp = 4}).bandwidth, 2 * h100.network_bandwidth);
+  EXPECT_EQ(axis_of({.dp_replicate = 4, .tp = 8}).bandwidth, h100.network_bandwidth);
 }
 
 TEST(PlanTime, RecomputingCostsAnotherForwardOfTheBlocks) {
@@ -62,7 +67,7 @@ TEST(PlanTime, RecomputingCostsAnotherForwardOfTheBlocks) {
   const TimePlan with = time_of(input);
   EXPECT_NEAR(with.recompute_flops / with.step_flops, 1.0 / 3, 0.04);
   EXPECT_NEAR(with.compute_seconds / without.compute_seconds,
-              1 + with.recompute_flops / with.step_flops, 1e-6);
+              1 + with.recompute_flops / with.step_flops, 0.01);
 }
 
 TEST(PlanTime, MoreMicroBatchesMakeTheBubbleSmaller) {
