@@ -21,7 +21,10 @@ namespace {
 constexpr size_t kCachedFrom = size_t{256} << 10;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kAlignment = 64;
-constexpr size_t kKeptAtLeast = size_t{1} << 30;  // a small working set is never trimmed
+// What is kept beside the most that was ever used at a time: an eighth of that, and of a small
+// working set enough that it is never given back.
+constexpr int64_t kKeptShare = 8;
+constexpr int64_t kKeptAtLeast = int64_t{128} << 20;
 
 constexpr size_t kPage = 4096;
 
@@ -68,6 +71,7 @@ class BlockCache {
       free_blocks.pop_back();
       stats_.cached_bytes -= static_cast<int64_t>(size);
     } else {
+      make_room(static_cast<int64_t>(size));
       block = map_block(size);
       if (block == nullptr) {
         release_locked();
@@ -94,14 +98,8 @@ class BlockCache {
     const size_t size = found->second;
     live_.erase(found);
     stats_.live_bytes -= static_cast<int64_t>(size);
-    const int64_t limit =
-        std::max(static_cast<int64_t>(kKeptAtLeast), stats_.peak_live_bytes) - stats_.live_bytes;
-    if (stats_.cached_bytes + static_cast<int64_t>(size) > limit) {
-      unmap_block(block, size);
-    } else {
-      free_[size].push_back(block);
-      stats_.cached_bytes += static_cast<int64_t>(size);
-    }
+    free_[size].push_back(block);
+    stats_.cached_bytes += static_cast<int64_t>(size);
     return true;
   }
 
@@ -116,6 +114,21 @@ class BlockCache {
   }
 
  private:
+  // Unused blocks, the largest first, go back to the system where the new one would make all of
+  // them together much more than is used at a time: phases of a step need blocks of other sizes.
+  void make_room(int64_t size) {
+    const int64_t used = std::max(stats_.peak_live_bytes, stats_.live_bytes + size);
+    const int64_t limit = used + std::max(used / kKeptShare, kKeptAtLeast);
+    for (auto blocks = free_.rbegin(); blocks != free_.rend(); ++blocks) {
+      const auto& [block_size, free_blocks] = *blocks;
+      while (!free_blocks.empty() && stats_.live_bytes + stats_.cached_bytes + size > limit) {
+        unmap_block(blocks->second.back(), block_size);
+        blocks->second.pop_back();
+        stats_.cached_bytes -= static_cast<int64_t>(block_size);
+      }
+    }
+  }
+
   void release_locked() {
     for (auto& [size, blocks] : free_) {
       for (void* block : blocks) unmap_block(block, size);
