@@ -13,6 +13,7 @@
 #include "models/rope.h"
 #include "parallel/comm/checked.h"
 #include "parallel/comm/threads.h"
+#include "parallel/comm/timed.h"
 
 namespace hone::models {
 namespace {
@@ -129,6 +130,23 @@ TEST(OverlappedAttention, RanksCallTheSameCollectivesInTheSameOrder) {
       const auto group = std::make_shared<parallel::Communicator>(parallel::checked(world));
       const Outcome outcome = run(group, c, c.num_chunks);
       EXPECT_TRUE(outcome.grad_TC.defined());
+    });
+  }
+}
+
+// What a row of metrics says of the axis.
+TEST(OverlappedAttention, ChunksSendTheBytesOfAllHeadsAtOnceAndTheirWaitsCount) {
+  for (const ChunkCase& c : cases()) {
+    parallel::run_ranks(static_cast<int>(c.num_ranks), [&](parallel::Communicator& world) {
+      const auto use_of = [&](int64_t num_chunks) {
+        const auto use = std::make_shared<parallel::AxisUse>();
+        run(std::make_shared<parallel::Communicator>(parallel::timed(world, use)), c, num_chunks);
+        return *use;
+      };
+      const parallel::AxisUse chunked = use_of(c.num_chunks), whole = use_of(1);
+      EXPECT_EQ(chunked.bytes, whole.bytes);
+      EXPECT_GT(chunked.bytes, 0);
+      EXPECT_GT(chunked.seconds, 0);
     });
   }
 }
