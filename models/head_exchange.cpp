@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "kernels/autograd.h"
 
@@ -14,82 +15,31 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct ExchangeState {
-  std::vector<std::vector<int64_t>> slots;  // by rank
-  std::vector<int64_t> token_parts;
-  int64_t num_slots = 0;  // of a token before the exchange
-  Group group;            // null: one rank
-  size_t rank() const { return group == nullptr ? 0 : static_cast<size_t>(group->rank()); }
-  int64_t num_ranks() const { return static_cast<int64_t>(slots.size()); }
-  int64_t own_tokens() const { return token_parts[rank()]; }
-  int64_t num_tokens() const {
-    return std::accumulate(token_parts.begin(), token_parts.end(), int64_t{0});
-  }
-  int64_t most_tokens() const { return *std::ranges::max_element(token_parts); }
+  ExchangePlan plan;
+  Group group;  // null: one rank
 };
 
-// Calls visit(slot, place, count) for neighbouring slots at neighbouring places.
-template <typename Visit>
-void for_slot_runs(const std::vector<int64_t>& slots, const Visit& visit) {
-  for (size_t begin = 0, end; begin < slots.size(); begin = end) {
-    end = begin + 1;
-    while (end < slots.size() && slots[end] == slots[end - 1] + 1) ++end;
-    visit(slots[begin], static_cast<int64_t>(begin), static_cast<int64_t>(end - begin));
-  }
-}
-
-// Part r of the buffer goes to rank r. Parts are as long as the longest rank's, for one count.
-at::Tensor exchanged(const at::Tensor& send_RTC, const ExchangeState& state) {
-  if (state.group == nullptr) return send_RTC;
-  at::Tensor received = at::empty_like(send_RTC);
-  state.group->all_to_all(send_RTC.const_data_ptr(), received.mutable_data_ptr(),
-                          send_RTC.numel() / state.num_ranks(), comm_dtype(send_RTC.scalar_type()));
+// Part r of the buffer goes to rank r.
+at::Tensor exchanged(const at::Tensor& send_RMC, const ExchangeState& state) {
+  if (state.group == nullptr) return send_RMC;
+  at::Tensor received = at::empty_like(send_RMC);
+  state.group->all_to_all(send_RMC.const_data_ptr(), received.mutable_data_ptr(),
+                          send_RMC.numel() / state.plan.num_ranks(),
+                          comm_dtype(send_RMC.scalar_type()));
   return received;
 }
 
-at::Tensor buffer_for(const at::Tensor& like, const ExchangeState& state, int64_t columns) {
-  return at::empty({state.num_ranks(), state.most_tokens(), columns}, like.options());
-}
-
 at::Tensor to_heads(const at::Tensor& x_TC, const ExchangeState& state) {
-  const int64_t dim = x_TC.size(1) / state.num_slots;
-  const auto columns = static_cast<int64_t>(state.slots.front().size()) * dim;
-  const at::Tensor send = buffer_for(x_TC, state, columns);
-  for (int64_t rank = 0; rank < state.num_ranks(); ++rank) {
-    const at::Tensor rows = send.select(0, rank).narrow(0, 0, x_TC.size(0));
-    for_slot_runs(
-        state.slots[static_cast<size_t>(rank)], [&](int64_t slot, int64_t place, int64_t count) {
-          rows.narrow(1, place * dim, count * dim).copy_(x_TC.narrow(1, slot * dim, count * dim));
-        });
-  }
-  const at::Tensor received = exchanged(send, state);
-  if (state.num_ranks() == 1) return received.select(0, 0);
-  std::vector<at::Tensor> parts;
-  for (int64_t rank = 0; rank < state.num_ranks(); ++rank) {
-    parts.push_back(
-        received.select(0, rank).narrow(0, 0, state.token_parts[static_cast<size_t>(rank)]));
-  }
-  return at::cat(parts);
+  const at::Tensor send = pack_for_heads(x_TC, state.plan);
+  return unpack_heads(exchanged(send, state), state.plan);
 }
 
 // The reverse; what several slots have of one adds up.
 at::Tensor to_tokens(const at::Tensor& y_TC, const ExchangeState& state) {
-  const int64_t dim = y_TC.size(1) / static_cast<int64_t>(state.slots.front().size());
-  const at::Tensor send = buffer_for(y_TC, state, y_TC.size(1));
-  int64_t begin = 0;
-  for (int64_t rank = 0; rank < state.num_ranks(); ++rank) {
-    const int64_t tokens = state.token_parts[static_cast<size_t>(rank)];
-    send.select(0, rank).narrow(0, 0, tokens).copy_(y_TC.narrow(0, begin, tokens));
-    begin += tokens;
-  }
+  const at::Tensor send = pack_for_tokens(y_TC, state.plan);
   const at::Tensor received = exchanged(send, state);
-  at::Tensor sum = at::zeros({state.own_tokens(), state.num_slots * dim}, y_TC.options());
-  for (int64_t rank = 0; rank < state.num_ranks(); ++rank) {
-    const at::Tensor rows = received.select(0, rank).narrow(0, 0, state.own_tokens());
-    for_slot_runs(
-        state.slots[static_cast<size_t>(rank)], [&](int64_t slot, int64_t place, int64_t count) {
-          sum.narrow(1, slot * dim, count * dim).add_(rows.narrow(1, place * dim, count * dim));
-        });
-  }
+  at::Tensor sum = zero_tokens(received, state.plan);
+  add_tokens(received, state.plan, sum);
   return sum;
 }
 
@@ -113,11 +63,32 @@ struct ToTokens : torch::autograd::Function<ToTokens> {
   }
 };
 
+int64_t rank_in(const Group& group) { return group == nullptr ? 0 : group->rank(); }
+
+// Slots of the key/value heads [first, first + count) of a rank, and of the query heads that see
+// them.
+std::vector<int64_t> slots_of_groups(const HeadSplit& split, const std::vector<int64_t>& slots,
+                                     int64_t first, int64_t count) {
+  const int64_t group = split.num_heads / split.num_kv_heads;
+  std::vector<int64_t> part;
+  const auto add = [&](int64_t begin, int64_t size) {
+    const auto from = slots.begin() + begin;
+    part.insert(part.end(), from, from + size);
+  };
+  add(first * group, count * group);
+  add(split.num_heads + first, count);
+  add(split.num_heads + split.num_kv_heads + first, count);
+  return part;
+}
+
 }  // namespace
 
 HeadSplit split_heads(const LocalHeads& heads, int64_t num_ranks) {
   const int64_t per_rank = heads.num_heads / num_ranks;
-  HeadSplit split{.num_heads = per_rank, .num_kv_heads = per_rank / heads.group};
+  HeadSplit split{.num_heads = per_rank,
+                  .num_kv_heads = per_rank / heads.group,
+                  .num_slots = heads.num_heads + 2 * heads.num_kv_heads,
+                  .num_outputs = heads.num_heads};
   for (int64_t rank = 0; rank < num_ranks; ++rank) {
     std::vector<int64_t> slots;
     for (int64_t head = 0; head < per_rank; ++head) slots.push_back(rank * per_rank + head);
@@ -129,37 +100,59 @@ HeadSplit split_heads(const LocalHeads& heads, int64_t num_ranks) {
     }
     split.slots.push_back(std::move(slots));
   }
-  std::vector<int64_t> in_place(static_cast<size_t>(heads.num_heads + 2 * heads.num_kv_heads));
+  std::vector<int64_t> in_place(static_cast<size_t>(split.num_slots));
   std::iota(in_place.begin(), in_place.end(), int64_t{0});
   split.is_identity = num_ranks == 1 && split.slots.front() == in_place;
   return split;
 }
 
+std::vector<HeadSplit> cut_heads(const HeadSplit& split, int64_t num_chunks) {
+  const int64_t count = std::min(num_chunks, split.num_kv_heads);
+  if (count <= 1) return {split};
+  std::vector<HeadSplit> chunks;
+  int64_t first = 0;
+  for (const int64_t kv_heads : equal_parts(split.num_kv_heads, count)) {
+    HeadSplit chunk{.num_heads = kv_heads * (split.num_heads / split.num_kv_heads),
+                    .num_kv_heads = kv_heads,
+                    .num_slots = split.num_slots,
+                    .num_outputs = split.num_outputs};
+    for (const auto& slots : split.slots)
+      chunk.slots.push_back(slots_of_groups(split, slots, first, kv_heads));
+    chunks.push_back(std::move(chunk));
+    first += kv_heads;
+  }
+  return chunks;
+}
+
+ExchangePlan plan_to_heads(const HeadSplit& split, const std::vector<int64_t>& token_parts,
+                           const Group& group) {
+  return {.slots = split.slots,
+          .token_parts = token_parts,
+          .num_slots = split.num_slots,
+          .rank = rank_in(group)};
+}
+
+ExchangePlan plan_to_tokens(const HeadSplit& split, const std::vector<int64_t>& token_parts,
+                            const Group& group) {
+  ExchangePlan plan{
+      .token_parts = token_parts, .num_slots = split.num_outputs, .rank = rank_in(group)};
+  // Query heads come first among the slots of q|k|v, before the exchange and after it.
+  for (const auto& slots : split.slots)
+    plan.slots.emplace_back(slots.begin(), slots.begin() + split.num_heads);
+  return plan;
+}
+
 at::Tensor exchange_to_heads(const at::Tensor& qkv_TC, const HeadSplit& split,
                              const std::vector<int64_t>& token_parts, const Group& group) {
   if (split.is_identity) return qkv_TC;
-  const auto highest = [](const std::vector<int64_t>& slots) {
-    return *std::ranges::max_element(slots);
-  };
-  int64_t num_slots = 0;
-  for (const auto& slots : split.slots) num_slots = std::max(num_slots, highest(slots) + 1);
-  return ToHeads::apply(qkv_TC, ExchangeState{.slots = split.slots,
-                                              .token_parts = token_parts,
-                                              .num_slots = num_slots,
-                                              .group = split.slots.size() > 1 ? group : nullptr});
+  const Group others = split.slots.size() > 1 ? group : nullptr;
+  return ToHeads::apply(qkv_TC, ExchangeState{plan_to_heads(split, token_parts, others), others});
 }
 
 at::Tensor exchange_to_tokens(const at::Tensor& out_TC, const HeadSplit& split,
                               const std::vector<int64_t>& token_parts, const Group& group) {
   if (split.slots.size() == 1) return out_TC;
-  ExchangeState state{.token_parts = token_parts, .group = group};
-  state.num_slots = split.num_heads * static_cast<int64_t>(split.slots.size());
-  for (size_t rank = 0; rank < split.slots.size(); ++rank) {
-    std::vector<int64_t> heads(static_cast<size_t>(split.num_heads));
-    std::iota(heads.begin(), heads.end(), static_cast<int64_t>(rank) * split.num_heads);
-    state.slots.push_back(std::move(heads));
-  }
-  return ToTokens::apply(out_TC, state);
+  return ToTokens::apply(out_TC, ExchangeState{plan_to_tokens(split, token_parts, group), group});
 }
 
 }  // namespace hone::models

@@ -6,6 +6,7 @@
 #include "models/build_model.h"
 #include "models/decoder.h"
 #include "models/flat_memory.h"
+#include "models/overlapped_attention.h"
 #include "models/rope.h"
 #include "models/row_parallel.h"
 
@@ -45,11 +46,13 @@ at::Tensor attend(const DecoderWeights& weights, const BlockWeights& block,
   const bool is_alone = batch.token_parts.size() == 1;
   const RankShare& share = weights.share;
   const HeadSplit& split = is_alone ? share.alone : share.over_context;
-  const at::Tensor out_TC = kernels::attention(
-      exchange_to_heads(qkv_TC, split, batch.token_parts, share.groups.context), batch.cos_TN2,
-      batch.sin_TN2, batch.cu_doc_lens, attention_shape(weights.spec, split, block), block.q_norm,
-      block.k_norm, weights.spec.rms_norm_eps);
-  return exchange_to_tokens(out_TC, split, batch.token_parts, share.groups.context);
+  const auto attention = [&](const at::Tensor& own_TC, const HeadSplit& heads) {
+    return kernels::attention(own_TC, batch.cos_TN2, batch.sin_TN2, batch.cu_doc_lens,
+                              attention_shape(weights.spec, heads, block), block.q_norm,
+                              block.k_norm, weights.spec.rms_norm_eps);
+  };
+  return exchanged_attention(qkv_TC, split, batch.token_parts, share.groups.head_chunks,
+                             share.groups.context, attention);
 }
 
 std::function<at::Tensor(const at::Tensor&, const Batch&, const ForwardContext&)> block_stage(

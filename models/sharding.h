@@ -15,6 +15,9 @@ struct ComputeGroups {
   // In how many parts the rows of a product that is split over the tensor axis are multiplied, with
   // those of other parts on their way meanwhile; 1: all at once. The same on all ranks.
   int64_t row_chunks = 1;
+  // In how many parts the heads of attention are computed where they are exchanged over the context
+  // axis, likewise; at most one for each key/value head that a rank then has.
+  int64_t head_chunks = 1;
 };
 
 }  // namespace hone::models

@@ -128,6 +128,8 @@ void Counter::size_attention(Block& block) const {
   block.packed_forward = head * (heads + 3 * kv_heads);
   // Both of keys and values, transposed too; gradients of output, queries, keys and values by head.
   block.packed_backward = head * (heads + 4 * kv_heads + 4 * heads) + block.log_sums;
+  // Of all heads at once. In chunks (ComputeGroups::head_chunks, over NCCL) the packed copies are
+  // of one chunk, beside which buffers of the others are there: less where this kernel computes.
   if (block.returns) {
     const int64_t padded = part_of(all, shape_.cp) * shape_.cp * element();
     block.sent_in = 2 * padded * (heads + 2 * kv_heads) * dim;

@@ -197,11 +197,7 @@ void Communicator::broadcast(void* data, int64_t count, DType dtype, int root) {
 }
 
 void Communicator::all_to_all(const void* input, void* output, int64_t count, DType dtype) {
-  run({.kind = OpKind::kAllToAll,
-       .dtype = dtype,
-       .input = bytes(input),
-       .output = bytes(output),
-       .count = count});
+  start_all_to_all(input, output, count, dtype).wait();
 }
 
 void Communicator::send(const void* data, int64_t count, DType dtype, int peer, int tag) {
@@ -242,6 +238,15 @@ Request Communicator::start_all_gather(const void* input, void* output,
                 .input = bytes(input),
                 .output = bytes(output),
                 .counts = counts});
+}
+
+Request Communicator::start_all_to_all(const void* input, void* output, int64_t count,
+                                       DType dtype) {
+  return start({.kind = OpKind::kAllToAll,
+                .dtype = dtype,
+                .input = bytes(input),
+                .output = bytes(output),
+                .count = count});
 }
 
 Request Communicator::start_send(const void* data, int64_t count, DType dtype, int peer, int tag) {

@@ -97,6 +97,7 @@ class Communicator {
                                DType dtype, ReduceOp op = ReduceOp::kSum);
   Request start_all_gather(const void* input, void* output, const std::vector<int64_t>& counts,
                            DType dtype);
+  Request start_all_to_all(const void* input, void* output, int64_t count, DType dtype);
   Request start_send(const void* data, int64_t count, DType dtype, int peer, int tag = 0);
   Request start_recv(void* data, int64_t count, DType dtype, int peer, int tag = 0);
 

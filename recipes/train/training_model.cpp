@@ -9,7 +9,9 @@ namespace {
 
 using core::ErrorKind;
 
-constexpr int64_t kRowChunks = 4;  // of tensor-parallel products whose transfers are overlapped
+// Of products and of attention whose transfers are overlapped. Left to wait for is the first
+// chunk's way there and the last one's way back, a quarter; more chunks are smaller kernels.
+constexpr int64_t kRowChunks = 4, kHeadChunks = 4;
 
 models::LoadOptions load_options(const Recipe& recipe, const ResolvedInputs& inputs,
                                  const DtypeChoice& dtype, at::Device device) {
@@ -51,8 +53,9 @@ models::Model load_to_train(const Recipe& recipe, const ResolvedInputs& inputs,
     options.sharding =
         training_sharding(recipe, models::read_model_spec(inputs.model.folder), *mesh);
     options.groups = trainer::compute_groups(*mesh);
-    // Over MPI nothing moves while this rank computes: chunks would only make products smaller.
+    // Over MPI nothing moves while this rank computes: chunks would only make kernels smaller.
     if (mesh->tensor.backend_name() == "nccl") options.groups.row_chunks = kRowChunks;
+    if (mesh->context.backend_name() == "nccl") options.groups.head_chunks = kHeadChunks;
   }
   return models::load_model(inputs.model.folder, options);
 }

@@ -203,7 +203,7 @@ void messages_arrive_by_tag_and_in_order(Communicator& comm) {
 void requests_overlap_and_may_be_awaited_in_any_order(Communicator& comm) {
   constexpr int kMany = 4;
   const auto size = static_cast<size_t>(comm.size());
-  std::vector<Buffer> reduce, gather, scatter, whole;
+  std::vector<Buffer> reduce, gather, scatter, whole, to_all, from_all;
   std::vector<Request> requests;
   const int64_t count = 60013;
   const std::vector<int64_t> counts = ragged(comm.size(), 20001);
@@ -223,6 +223,10 @@ void requests_overlap_and_may_be_awaited_in_any_order(Communicator& comm) {
     std::memcpy(gather.back().data() + place, &value, 8);
     requests.push_back(comm.start_all_gather(gather.back().data() + place, gather.back().data(),
                                              std::vector<int64_t>(size, 1), DType::kInt64));
+    to_all.push_back(values(DType::kInt32, count * comm.size(), comm.rank() + shift));
+    from_all.emplace_back(to_all.back().size());
+    requests.push_back(
+        comm.start_all_to_all(to_all.back().data(), from_all.back().data(), count, DType::kInt32));
   }
   comm.poll();
   double norm = comm.rank();
@@ -246,6 +250,10 @@ void requests_overlap_and_may_be_awaited_in_any_order(Communicator& comm) {
       int64_t got = 0;
       std::memcpy(&got, gather[i].data() + 8 * r, 8);
       expect(got == r * 1000 + static_cast<int64_t>(i), "start_all_gather");
+      const Buffer theirs = values(DType::kInt32, count * comm.size(), r + shift);
+      const size_t bytes = static_cast<size_t>(count) * 4;
+      same(part(from_all[i], static_cast<size_t>(r) * bytes, bytes),
+           part(theirs, mine * bytes, bytes), "start_all_to_all", DType::kInt32, count);
     }
   }
 }

@@ -87,6 +87,24 @@ TEST(Timed, WaitingForALateRankCountsAndComputingBesideDoesNot) {
   });
 }
 
+// Of an exchange that is hidden behind computing, what is left to wait for.
+TEST(Timed, StartedExchangeCountsItsBytesAndTheWaitForALateRank) {
+  run_ranks(2, [](Communicator& plain) {
+    const auto use = std::make_shared<AxisUse>();
+    Communicator comm = timed(plain, use);
+    const std::vector<float> to = {1, 2, 3, 4};
+    std::vector<float> from(4);
+    if (comm.rank() == 1) std::this_thread::sleep_for(200ms);
+    Request request = comm.start_all_to_all(to.data(), from.data(), 2, DType::kFloat32);
+    request.wait();
+    EXPECT_EQ(use->bytes, 8);
+    if (comm.rank() == 0) {
+      EXPECT_GT(use->seconds, 0.1);
+      EXPECT_EQ(from[2], 1);
+    }
+  });
+}
+
 TEST(Timed, WhatIsSplitFromItIsPlain) {
   run_ranks(4, [](Communicator& plain) {
     const auto use = std::make_shared<AxisUse>();

@@ -14,12 +14,14 @@ namespace hone::trainer {
 namespace {
 
 core::Json config_of(const std::string& name) {
-  const bool is_nine = name.starts_with("nine");
+  const bool is_nine = name.starts_with("nine"), is_twelve = name.starts_with("twelve");
   const auto has = [&](const char* suffix) { return name.find(suffix) != std::string::npos; };
   core::Json config{{"hidden_size", is_nine ? 24 : 32},
                     {"intermediate_size", is_nine ? 50 : 60},
-                    {"num_attention_heads", is_nine ? 9 : 8},
-                    {"num_key_value_heads", is_nine ? 3 : 2},
+                    {"num_attention_heads", is_nine     ? 9
+                                            : is_twelve ? 12
+                                                        : 8},
+                    {"num_key_value_heads", is_nine || is_twelve ? 3 : 2},
                     {"num_hidden_layers", is_nine ? 5 : 4},
                     {"head_dim", 8},
                     {"vocab_size", (is_nine ? 101 : 163) + (has("_wide") ? 416 : 0)},
@@ -30,6 +32,7 @@ core::Json config_of(const std::string& name) {
                     {"torch_dtype", "float32"}};
   config["architectures"] = {"LlamaForCausalLM"};
   config["model_type"] = "llama";
+  if (has("_mha")) config["num_key_value_heads"] = config["num_attention_heads"];
   if (has("_bias")) config["attention_bias"] = config["mlp_bias"] = true;
   if (has("_norm")) {
     config["architectures"] = {"Qwen3ForCausalLM"};

@@ -70,6 +70,7 @@ models::Model load(const RanksCase& wanted, const parallel::Mesh& mesh) {
                               .sharding = sharding_of(mesh, wanted.level, pipeline),
                               .groups = compute_groups(mesh)};
   options.groups.row_chunks = wanted.row_chunks;
+  options.groups.head_chunks = wanted.head_chunks;
   if (wanted.lora_everywhere) {
     options.adapter.target_modules = {"q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"};
   }
@@ -118,7 +119,7 @@ RanksCase RanksCase::on_one_rank() const {
   RanksCase one = *this;
   one.layout = {};
   one.overlap = false;
-  one.row_chunks = 1;
+  one.row_chunks = one.head_chunks = 1;
   return one;
 }
 
@@ -129,6 +130,7 @@ std::string RanksCase::name() const {
   if (layout.tp > 1) text += "_tp" + std::to_string(layout.tp);
   if (layout.pp > 1) text += "_pp" + std::to_string(layout.pp);
   if (row_chunks > 1) text += "_rowchunks" + std::to_string(row_chunks);
+  if (head_chunks > 1) text += "_headchunks" + std::to_string(head_chunks);
   if (chunks > 1) text += "_chunks" + std::to_string(chunks);
   if (layout.dp_shard > 1) text += "_level" + std::to_string(level);
   text += lora ? "_lora" : "_full";
@@ -245,131 +247,6 @@ RanksOutcome outcome_from(const std::string& text) {
           .updates = floats(json.at("updates")),
           .gradients = floats(json.at("gradients")),
           .kept_bytes = json.at("kept_bytes")};
-}
-
-namespace {
-
-// Every axis alone and with others, on models that it does not divide evenly.
-void add_split_cases(std::vector<RanksCase>& cases) {
-  struct Split {
-    parallel::Layout layout;
-    std::string model;
-    int64_t chunks = 1;
-  };
-  std::vector<Split> splits{
-      {{.tp = 2}, "tiny-chat"},
-      {{.tp = 2}, "made/eight"},
-      {{.tp = 3}, "made/nine"},
-      {{.tp = 3}, "made/nine_tied"},
-      {{.tp = 4}, "made/eight_tied"},
-      {{.cp = 2}, "made/eight"},
-      {{.cp = 3}, "made/nine_tied"},
-      {{.cp = 4}, "tiny-chat"},
-      {{.dp_replicate = 2, .tp = 2}, "made/eight"},
-      {{.dp_shard = 2, .tp = 2}, "made/eight_tied"},
-      {{.dp_shard = 2, .cp = 2}, "made/eight"},
-      {{.cp = 2, .tp = 2}, "made/eight_tied"},
-      {{.pp = 2}, "made/eight"},
-      {{.pp = 2}, "tiny-chat"},
-      {{.pp = 3}, "made/nine_tied"},
-      {{.pp = 2}, "made/eight_tied", 2},
-      {{.tp = 2, .pp = 2}, "made/eight_tied"},
-      {{.dp_shard = 2, .pp = 2}, "made/eight_tied", 2},
-      {{.dp_replicate = 2, .pp = 2}, "made/eight"},
-      {{.cp = 2, .tp = 2, .pp = 2}, "made/eight_tied"},
-  };
-  for (const char* variant : {"made/eight_bias", "made/eight_norm_tied", "made/eight_window"})
-    splits.push_back({{.cp = 2, .tp = 2}, variant});
-  for (const Split& split : splits) {
-    for (const bool lora : {false, true}) {
-      for (const bool recompute : {false, true}) {
-        cases.push_back({.layout = split.layout,
-                         .lora = lora,
-                         .rounds = recompute ? 2 : 1,
-                         .recompute = recompute,
-                         .model = split.model,
-                         .chunks = split.chunks,
-                         .lora_everywhere = lora && recompute});
-      }
-    }
-  }
-}
-
-// Products of the tensor axis in chunks of rows; with more chunks than a rank may have rows.
-void add_chunked_cases(std::vector<RanksCase>& cases) {
-  std::vector<RanksCase> chunked{
-      {.layout = {.tp = 2}, .model = "made/eight_bias", .row_chunks = 2},
-      {.layout = {.tp = 3}, .model = "made/nine", .row_chunks = 4},
-      {.layout = {.tp = 3}, .model = "made/nine_tied", .row_chunks = 40},
-      {.layout = {.cp = 2, .tp = 2}, .model = "made/eight_tied", .row_chunks = 3},
-      {.layout = {.tp = 2, .pp = 2}, .model = "made/eight", .row_chunks = 4},
-      {.layout = {.dp_shard = 2, .tp = 2}, .model = "made/eight_tied", .row_chunks = 2}};
-  for (const RanksCase& one : chunked) {
-    for (const bool lora : {false, true}) {
-      cases.push_back(one);
-      cases.back().lora = lora;
-      cases.back().recompute = lora;
-    }
-  }
-}
-
-}  // namespace
-
-std::vector<RanksCase> all_ranks_cases() {
-  std::vector<RanksCase> cases;
-  add_split_cases(cases);
-  add_chunked_cases(cases);
-  std::vector<RanksCase> layouts;
-  for (const int64_t ranks : {2, 4}) {
-    layouts.push_back({.layout = {.dp_replicate = ranks}});
-    for (const int64_t level : {1, 2, 3})
-      layouts.push_back({.layout = {.dp_shard = ranks}, .level = level});
-  }
-  for (const int64_t level : {1, 2, 3})
-    layouts.push_back({.layout = {.dp_replicate = 2, .dp_shard = 2}, .level = level});
-  for (const RanksCase& layout : layouts) {
-    for (const bool lora : {false, true}) {
-      for (const int64_t rounds : {1, 3}) {
-        for (const bool strict : {false, true}) {
-          RanksCase one = layout;
-          one.lora = lora;
-          one.rounds = rounds;
-          one.strict = strict;
-          one.recompute = rounds == 3;
-          cases.push_back(one);
-        }
-      }
-    }
-  }
-  for (RanksCase more : layouts) {
-    more.overlap = true;
-    cases.push_back(more);
-    more.overlap = false;
-    more.bfloat16 = more.strict = true;
-    cases.push_back(more);
-    more.lora = true;
-    cases.push_back(more);
-  }
-  // A head of its own; an adapter of the embedding, whose backward reads it.
-  for (RanksCase more : layouts) {
-    more.model = "models/llama_untied_llama3rope";
-    more.strict = true;
-    cases.push_back(more);
-    more.lora = more.lora_everywhere = true;
-    cases.push_back(more);
-  }
-  // Three ranks cut stages and rounds where nothing is even.
-  for (const int64_t level : {1, 2, 3}) {
-    cases.push_back({.layout = {.dp_shard = 3}, .level = level, .rounds = 3});
-    cases.push_back({.layout = {.dp_shard = 3}, .level = level, .lora = true, .rounds = 1});
-  }
-  return cases;
-}
-
-const RanksCase* find_ranks_case(const std::vector<RanksCase>& cases, const std::string& name) {
-  const auto found =
-      std::ranges::find_if(cases, [&](const RanksCase& c) { return c.name() == name; });
-  return found == cases.end() ? nullptr : &*found;
 }
 
 }  // namespace hone::trainer

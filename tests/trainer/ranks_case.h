@@ -31,6 +31,7 @@ struct RanksCase {
   std::string model = "tiny-chat";  // of tests/golden; its embedding is its head too; or "made/X"
   int64_t chunks = 1;               // of the pipeline axis, a rank
   int64_t row_chunks = 1;           // of products that are split over the tensor axis
+  int64_t head_chunks = 1;          // of attention that is split over the context axis
   bool lora_everywhere = false;     // on embedding and head besides the linear layers
 
   // Micro-batches of a step are as many of these as there are rounds.
