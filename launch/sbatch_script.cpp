@@ -154,14 +154,15 @@ if [ "$stop" = TERM ]; then
   # A job that is preempted and ends before its grace time is over is not requeued by SLURM itself;
   # one that was cancelled must not be.
   case "$(scontrol show job --oneliner "$SLURM_JOB_ID")" in
-    *JobState=RUNNING*PreemptTime=[0-9]*) again "preempted, requeued" ;
-;
-esac say "stopped by SIGTERM: not started again" exit
-         "$code" fi["$restarts" - lt "$max_restarts"] ||
-{
-  say "no restart is left of $max_restarts";
-  exit "$code";
-}
+    *JobState=RUNNING*PreemptTime=[0-9]*) again "preempted, requeued" ;;
+  esac
+  say "stopped by SIGTERM: not started again"
+  exit "$code"
+fi
+if [ "$restarts" -ge "$max_restarts" ]; then
+  say "exit code $code: no restart is left of $max_restarts"
+  exit "$code"
+fi
 again "restart $((restarts + 1)) of $max_restarts"
 )sh";
 
