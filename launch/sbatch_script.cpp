@@ -114,6 +114,10 @@ if [ "$restarts" -gt 0 ] && [ -n "$newer" ]; then arguments+=(--resume); else ar
 constexpr const char* kRun = R"sh(
 is_cancelled() { [ -e "$launch_dir/cancelled" ] || [ -e "$output_dir/launch/cancelled" ]; }
 if is_cancelled; then say "cancelled before it began"; exit 75; fi
+# Preemptions are not counted among the restarts.
+count_file=$output_dir/launch/restarts
+spent=0
+if [ -e "$count_file" ]; then read -r job spent < "$count_file"; [ "$job" = "$SLURM_JOB_ID" ] || spent=0; fi
 stop=
 step=
 forward() { signalled=1; stop=$1; [ -z "$step" ] || kill -s "$1" "$step" 2>/dev/null; }
@@ -150,20 +154,24 @@ if is_cancelled; then
   say "cancelled: not started again"
   exit "$code"
 fi
-if [ "$stop" = TERM ]; then
-  # A job that is preempted and ends before its grace time is over is not requeued by SLURM itself;
-  # one that was cancelled must not be.
-  case "$(scontrol show job --oneliner "$SLURM_JOB_ID")" in
-    *JobState=RUNNING*PreemptTime=[0-9]*) again "preempted, requeued" ;;
-  esac
-  say "stopped by SIGTERM: not started again"
+shown=$(scontrol show job --oneliner "$SLURM_JOB_ID")
+field() { [[ " $shown" =~ \ $1=([^ ]*) ]] && printf '%s' "${BASH_REMATCH[1]}"; }
+# A job that is preempted and ends before its grace time is over is not requeued by SLURM itself.
+# The time of an earlier preemption stays there.
+if [[ "$(field PreemptTime)" == [0-9]* && ! "$(field PreemptTime)" < "$(field StartTime)" ]]; then
+  again "preempted, to go on later"
+fi
+if [ "$stop" = TERM ] || [ "$(field JobState)" = CANCELLED ]; then
+  say "ended from outside: not started again"
   exit "$code"
 fi
-if [ "$restarts" -ge "$max_restarts" ]; then
+if [ "$spent" -ge "$max_restarts" ]; then
   say "exit code $code: no restart is left of $max_restarts"
   exit "$code"
 fi
-again "restart $((restarts + 1)) of $max_restarts"
+mkdir -p "${count_file%/*}"
+echo "$SLURM_JOB_ID $((spent + 1))" > "$count_file"
+again "restart $((spent + 1)) of $max_restarts"
 )sh";
 
 }  // namespace

@@ -74,6 +74,7 @@ std::string refused_key(const std::string& text) {
                                                                   {"GPU", "gpus_per_node"},
                                                                   {"gres", "gpus_per_node"},
                                                                   {"CPU count", "cpus_per_rank"},
+                                                                  {"node configuration", "nodes"},
                                                                   {"ode count", "nodes"},
                                                                   {"node name", "nodelist"},
                                                                   {"dependency", "--dependency"}};
