@@ -129,7 +129,7 @@ say "start $((restarts + 1)) of job $SLURM_JOB_ID on ${SLURM_JOB_NODELIST:-?} at
 
 constexpr const char* kEnd = R"sh( "${arguments[@]}" &
 step=$!
-code=0
+code=127
 signalled=1
 while [ -n "$signalled" ]; do  # until it was not a signal that ended the wait
   signalled=
