@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A SLURM of its own on the loopback of this machine, for tests; needs root.
+# A SLURM of its own on the loopback of this machine, for tests.
 #   tests/support/slurm.sh start FOLDER   prints the lines to export: SLURM_CONF
 #   tests/support/slurm.sh stop FOLDER
 # Everything it writes is in FOLDER, whose path is to be short (sockets have 107 bytes); processes are stopped by the ids that are
@@ -23,8 +23,8 @@ ClusterName=honetest
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=${ports[0]}
 SlurmdPort=${ports[1]}
-SlurmUser=root
-SlurmdUser=root
+SlurmUser=$(id -un)
+SlurmdUser=$(id -un)
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket=$folder/munge/socket,cred_expire=5
@@ -85,18 +85,20 @@ EOF
   exit 1
 }
 
-# The daemons, and the steps that slurmd started, which outlive it.
+# Jobs first: their steps would outlive the daemons.
 stop() {
-  local folder=$1 pid begun signal
+  local folder=$1 pid begun signal left
   [ -f "$folder/pids" ] || return 0
   export SLURM_CONF=$folder/slurm.conf
-  scancel --user=root 2>/dev/null || true
+  if timeout 5 scancel --user="$(id -un)" 2>/dev/null; then
+    for _ in $(seq 100); do [ -n "$(timeout 5 squeue --noheader 2>/dev/null)" ] || break; sleep 0.1; done
+  fi
   for signal in TERM KILL; do
     while read -r pid begun; do
       if [ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" = "$begun" ]; then kill -s "$signal" "$pid" 2>/dev/null || true; fi
     done < <(tac "$folder/pids")
     for _ in $(seq 50); do
-      local left=0
+      left=0
       while read -r pid begun; do
         [ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" != "$begun" ] || left=1
       done < "$folder/pids"
