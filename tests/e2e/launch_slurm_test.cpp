@@ -13,6 +13,7 @@ class LaunchSlurm : public testing::Test {
   void SetUp() override {
     const ProcessResult result = run_process({kSlurm, "start", slurm_.path().string()});
     ASSERT_EQ(result.code, 0) << result.err;
+    begin_ = std::chrono::steady_clock::now();
     environment_["SLURM_CONF"] = (slurm_ / "slurm.conf").string();
   }
   void TearDown() override { run_process({kSlurm, "stop", slurm_.path().string()}); }
@@ -63,6 +64,14 @@ class LaunchSlurm : public testing::Test {
     }
     return false;
   }
+  // SLURM looks at time limits every half minute from its start on.
+  void wait_to_be_before_a_look(int seconds) const {
+    constexpr double kPeriod = 30;
+    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begin_;
+    const double wait =
+        std::fmod(2 * kPeriod - seconds - std::fmod(since.count(), kPeriod), kPeriod);
+    std::this_thread::sleep_for(std::chrono::duration<double>(wait));
+  }
   bool wait_for_rows(size_t n) {
     return wait_until([&] { return num_rows(work_) > n; });
   }
@@ -71,17 +80,18 @@ class LaunchSlurm : public testing::Test {
   Environment environment_;
   Workspace work_, whole_;
   std::string job_;
+  std::chrono::steady_clock::time_point begin_;
 };
 
 TEST_F(LaunchSlurm, TheTimeLimitSavesRequeuesAndEndsInTheBitsOfARunWithoutOne) {
-  // SLURM looks at time limits every half minute: one must fall into the training.
   constexpr int64_t kProbe = 200;
-  constexpr double kSeconds = 36;
+  constexpr double kSeconds = 20;
   const double seconds = train_whole(kProbe);
   const auto num_steps = static_cast<int64_t>(kProbe * kSeconds / std::max(seconds, 0.1));
   train_whole(num_steps);
   work_.write_recipe(recipe(num_steps));
   write_cluster("time: 1\nstop_before_time_limit: 50\nrestart: {max: 12}\n");
+  wait_to_be_before_a_look(10);
   submit();
   ASSERT_TRUE(wait_for("COMPLETED", 5)) << state() << launch_log(work_);
   const std::string log = launch_log(work_);
@@ -115,8 +125,8 @@ TEST_F(LaunchSlurm, RestartsOfALostRankAreCountedAndEndWithItsCode) {
 }
 
 TEST_F(LaunchSlurm, APreemptedRunGoesOnLaterAndIsNotCountedAsARestart) {
-  train_whole(600);
-  work_.write_recipe(recipe(600));
+  train_whole(300);
+  work_.write_recipe(recipe(300));
   write_cluster("restart: {max: 0}\n");
   submit();
   ASSERT_TRUE(wait_for_rows(3));
