@@ -79,7 +79,8 @@ int fair_threads(const std::vector<RankPlace>& places, size_t rank) {
     return other.host == mine.host &&
            (other.cores == mine.cores || share_a_core(cores, cores_of_text(other.cores)));
   });
-  return std::max(1, static_cast<int>(cores.size() / static_cast<size_t>(sharing)));
+  return std::max(
+      1, static_cast<int>(cores.size() / static_cast<size_t>(std::max<ptrdiff_t>(1, sharing))));
 }
 
 std::vector<std::string> binding_lines(const std::vector<RankPlace>& places) {
