@@ -176,7 +176,7 @@ std::string submit_script(const Cluster& cluster, const std::filesystem::path& s
   const Captured captured = ask({"sbatch", "--parsable", script.string()}, run);
   if (captured.code != 0) fail_refused(cluster, captured);
   const std::vector<std::string> lines = lines_of(captured.out);
-  const std::string id = lines.empty() ? "" : lines.back().substr(0, lines.back().find(';'));
+  std::string id = lines.empty() ? "" : lines.back().substr(0, lines.back().find(';'));
   if (id.empty() || id.find_first_not_of("0123456789") != std::string::npos) {
     core::fail(ErrorKind::kUnavailable,
                {.what = "sbatch gave no job's number", .got = core::excerpt(captured.out)});

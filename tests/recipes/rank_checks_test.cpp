@@ -227,11 +227,10 @@ int64_t ranks_of_command(const std::string& recipe) {
 TEST_F(RankChecks, EveryCommittedRecipeIsSoundForTheRanksOfItsCommand) {
   std::filesystem::current_path(test::kSourceDir);
   int64_t most_ranks = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator("configs")) {
-    if (entry.path().extension() != ".yaml") continue;
-    const int64_t num_ranks = ranks_of_command(test::slurp(entry.path()));
-    const Recipe recipe = load_recipe(entry.path(), {.num_ranks = num_ranks});
-    EXPECT_TRUE(recipe.notes.empty()) << entry.path() << ": " << recipe.notes[0];
+  for (const std::filesystem::path& path : committed_recipes(".")) {
+    const int64_t num_ranks = ranks_of_command(test::slurp(path));
+    const Recipe recipe = load_recipe(path, {.num_ranks = num_ranks});
+    EXPECT_TRUE(recipe.notes.empty()) << path << ": " << recipe.notes[0];
     most_ranks = std::max(most_ranks, num_ranks);
   }
   EXPECT_EQ(most_ranks, 4);

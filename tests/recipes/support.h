@@ -66,6 +66,17 @@ class RecipeTest : public testing::Test {
   std::filesystem::path before_;
 };
 
+// Every recipe of configs/: all but what says where a recipe runs.
+inline std::vector<std::filesystem::path> committed_recipes(const std::filesystem::path& source) {
+  std::vector<std::filesystem::path> recipes;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(source / "configs")) {
+    const std::string folder = entry.path().parent_path().filename();
+    const bool says_where = folder == "clusters" || folder == "hardware";
+    if (entry.path().extension() == ".yaml" && !says_where) recipes.push_back(entry.path());
+  }
+  return recipes;
+}
+
 inline const std::string kWholeRecipe = R"(recipe: sft
 model_name_or_path: HuggingFaceTB/SmolLM2-135M-Instruct   # folder in HF layout, or an id
 model_revision: main
