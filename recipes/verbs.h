@@ -15,6 +15,7 @@ void add_push(CLI::App& app, Action& chosen);
 void add_pull(CLI::App& app, Action& chosen);
 void add_report(CLI::App& app, Action& chosen);
 void add_reproduce(CLI::App& app, Action& chosen);
+void add_launch(CLI::App& app, Action& chosen);
 void add_hub(CLI::App& app, Action& chosen);  // hub ls | history | user
 
 }  // namespace hone::recipes

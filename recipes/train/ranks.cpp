@@ -8,8 +8,10 @@
 
 #include "core/log.h"
 #include "core/temporary_folder.h"
+#include "launch/rank_environment.h"
 #include "parallel/comm/nccl.h"
 #include "recipes/program.h"
+#include "recipes/train/rank_threads.h"
 #include "trainer/identity.h"
 
 namespace hone::recipes {
@@ -66,9 +68,11 @@ bool wants_nccl(const std::string& backend, at::Device device, int num_ranks) {
 }  // namespace
 
 int on_ranks(const std::function<int(parallel::Communicator& world)>& work) {
+  launch::require_rendezvous(launch::read_rank_environment(launch::process_environment()));
   parallel::Communicator world = parallel::make_communicator("auto");
   core::set_up_log(world.rank(), false);
   try {
+    settle_threads(world);
     const int code = work(world);
     world.finish();
     return code;

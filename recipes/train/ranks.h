@@ -16,7 +16,8 @@ namespace hone::recipes {
 
 // Runs `work` with the ranks that mpirun or srun started, or alone, and returns its exit code. An
 // error that all ranks agreed on is thrown on rank 0, to be printed once; the other ranks return
-// its code. Any other error ends the run of all under mpirun.
+// its code. Any other error ends the run of all under mpirun. Throws as require_rendezvous
+// (launch/rank_environment.h) before anything else.
 int on_ranks(const std::function<int(parallel::Communicator& world)>& work);
 
 // Throws kBadRecipe for a backend ("auto", "mpi" or "nccl") that is not there or can't reach the

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "hub/push.h"
+#include "recipes/run_folder.h"
 #include "trainer/checkpoint.h"
 
 namespace hone::recipes {
@@ -12,12 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using core::ErrorKind;
-
-bool has_files(const fs::path& folder) {
-  std::error_code error;
-  return fs::exists(folder, error) &&
-         fs::directory_iterator(folder, error) != fs::directory_iterator();
-}
 
 // A full disk or a read-only folder is better found now than at the first checkpoint.
 void check_writable(const fs::path& folder) {
@@ -53,12 +48,7 @@ std::optional<fs::path> choose_start(const StartOptions& options) {
     check_writable(options.output_dir);
     return options.resume_path;
   }
-  if (!options.resume && !options.overwrite && has_files(options.output_dir)) {
-    core::fail(ErrorKind::kCannotCreate,
-               {.what = "the output folder is not empty",
-                .where = options.output_dir.string(),
-                .hint = "--resume goes on from its newest checkpoint, --overwrite starts over"});
-  }
+  if (!options.resume && !options.overwrite) require_empty_run_folder(options.output_dir);
   std::optional<fs::path> checkpoint;
   if (options.resume) {
     if (fs::is_directory(options.output_dir))

@@ -17,7 +17,7 @@ build=build-fuzz
 cmake --build $build --target fuzz_programs
 
 declare -A max_bytes=([safetensors]=4096 [gguf]=32768 [yaml]=4096 [jsonl]=4096 [rows]=4096 [config]=4096 [index]=2048
-  [tokenizer]=8192 [template]=4096)
+  [tokenizer]=8192 [template]=4096 [cluster]=4096)
 if [ -n "$wanted" ] && [ -z "${max_bytes[$wanted]:-}" ]; then
   echo "tests/fuzz/run.sh: no target '$wanted'; there are: ${!max_bytes[*]}" >&2
   exit 64

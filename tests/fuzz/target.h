@@ -23,6 +23,7 @@ void fuzz_config(std::string_view input);
 void fuzz_index(std::string_view input);
 void fuzz_tokenizer(std::string_view input);
 void fuzz_template(std::string_view input);
+void fuzz_cluster(std::string_view input);
 
 struct Target {
   const char* name;
@@ -38,6 +39,7 @@ inline constexpr Target kTargets[] = {
     {"index", fuzz_index},
     {"tokenizer", fuzz_tokenizer},
     {"template", fuzz_template},
+    {"cluster", fuzz_cluster},
 };
 
 // The name of a test with this parameter, alike in every build.

@@ -1,0 +1,11 @@
+// The output folder of a run before it begins.
+#pragma once
+
+#include <filesystem>
+
+namespace hone::recipes {
+
+// Throws kCannotCreate for a folder that holds more than what launching made.
+void require_empty_run_folder(const std::filesystem::path& output_dir);
+
+}  // namespace hone::recipes
