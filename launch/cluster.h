@@ -45,6 +45,7 @@ struct Cluster {
   int64_t cpus_per_rank = 0;  // 0: not said
   int64_t threads_per_rank = 0;
   int64_t gpus_per_node = 0;
+  std::string hardware;  // what plans take a rank for; "": by gpus_per_node
   Binding bind = Binding::kNone;
   SlurmOptions slurm;
   MpirunOptions mpirun;

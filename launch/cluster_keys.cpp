@@ -155,6 +155,8 @@ void add_common_keys(std::vector<ClusterKey>& t) {
       "threads_per_rank", kAll, 1, [](Cluster & c) -> auto& { return c.threads_per_rank; }));
   t.push_back(integer_key(
       "gpus_per_node", kAll, 0, [](Cluster & c) -> auto& { return c.gpus_per_node; }));
+  t.push_back(text_key(
+      "hardware", kAll, [](Cluster & c) -> auto& { return c.hardware; }));
   t.push_back(choice_key<Binding>(
       "bind", kAll,
       {{"cores", Binding::kCores}, {"sockets", Binding::kSockets}, {"none", Binding::kNone}},

@@ -131,6 +131,7 @@ std::vector<std::string> program_words(const Cluster& cluster, const Job& job) {
     words.push_back(container.image);
   }
   words.insert(words.end(), {job.program, "train", job.recipe.string()});
+  if (job.ignore_plan) words.emplace_back("--ignore-plan");
   const std::vector<std::string> set = set_words(job.overrides);
   words.insert(words.end(), set.begin(), set.end());
   return words;

@@ -25,6 +25,7 @@ struct Job {
   std::filesystem::path working_folder;  // relative paths of the recipe are meant from it
   std::vector<std::string> overrides;    // key=value
   Start start = Start::kFresh;
+  bool ignore_plan = false;   // hone train --ignore-plan
   std::string dependency;     // of SLURM: "afterok:123"
   std::vector<Point> points;  // one at least
   bool is_sweep() const { return points.size() > 1 || !points.front().overrides.empty(); }

@@ -16,6 +16,7 @@
 #include "launch/sbatch_script.h"
 #include "launch/slurm.h"
 #include "launch/supervise.h"
+#include "recipes/cluster_plan.h"
 #include "recipes/launched_run.h"
 #include "recipes/recipe.h"
 #include "recipes/run_folder.h"
@@ -35,7 +36,7 @@ using launch::Start;
 struct LaunchArguments {
   std::string recipe, cluster, dependency;
   std::vector<std::string> overrides, sweeps;
-  bool resume = false, overwrite = false, dry_run = false, detach = false;
+  bool resume = false, overwrite = false, dry_run = false, detach = false, ignore_plan = false;
   std::string status, logs, cancel;  // RUN
   bool follow = false, now = false;
 };
@@ -61,10 +62,11 @@ void check_usage(const LaunchArguments& a, const Cluster& cluster) {
 }
 
 // What every run of the job is checked for before anything is started: its recipe, on so many
-// ranks.
+// ranks, and whether that fits their memory.
 Job make_job(const LaunchArguments& a, const Cluster& cluster) {
   const RecipeOptions options{.overrides = a.overrides, .num_ranks = cluster.num_ranks()};
   const Recipe recipe = load_recipe(a.recipe, options);
+  if (!a.ignore_plan) require_memory(recipe, cluster);
   Job job;
   job.working_folder = fs::current_path();
   job.recipe = fs::absolute(a.recipe);
@@ -72,6 +74,7 @@ Job make_job(const LaunchArguments& a, const Cluster& cluster) {
   job.overrides = a.overrides;
   job.start = start_of(a);
   job.dependency = a.dependency;
+  job.ignore_plan = a.ignore_plan;
   job.program = cluster.program.empty()
                     ? (fs::read_symlink("/proc/self/exe").parent_path() / "hone").string()
                     : cluster.program;
@@ -80,7 +83,9 @@ Job make_job(const LaunchArguments& a, const Cluster& cluster) {
   for (const launch::Point& point : job.points) {
     RecipeOptions with = options;
     with.overrides.insert(with.overrides.end(), point.overrides.begin(), point.overrides.end());
-    if (job.is_sweep()) load_recipe(a.recipe, with);
+    if (!job.is_sweep()) continue;
+    const Recipe of_point = load_recipe(a.recipe, with);
+    if (!a.ignore_plan) require_memory(of_point, cluster);
   }
   return job;
 }
@@ -242,6 +247,8 @@ void add_launch(CLI::App& app, Action& chosen) {
   verb->add_option("--dependency", a->dependency, "Of SLURM: for example afterok:123");
   verb->add_flag("--resume", a->resume, "Go on from the newest checkpoint of output_dir");
   verb->add_flag("--overwrite", a->overwrite, "Replace an earlier run in output_dir");
+  verb->add_flag("--ignore-plan", a->ignore_plan,
+                 "Try a run that does not fit the memory by its plan (hone plan)");
   verb->add_flag("--dry-run", a->dry_run,
                  "Print the mpirun line or the sbatch script, run nothing");
   verb->add_flag("--detach", a->detach, "Under mpirun: return at once, the run goes on");

@@ -1,6 +1,8 @@
 // hone plan: what a recipe will need and take, before it runs.
 #include <cstdio>
+#include <optional>
 
+#include "recipes/cluster_plan.h"
 #include "recipes/model_checks.h"
 #include "recipes/plan/plan_text.h"
 #include "recipes/recipe_plan.h"
@@ -12,17 +14,28 @@ namespace {
 constexpr size_t kNumChanges = 3, kNumLayouts = 10;
 
 struct PlanArguments {
-  std::string recipe, config, hardware = "h100";
+  std::string recipe, config, cluster, hardware;
   RecipeOptions options{.num_ranks = kAnyRanks, .checks_files = false};
   bool search = false, as_json = false;
 };
 
-int plan(const PlanArguments& arguments) {
+constexpr const char* kAssumed = "h100";
+
+int plan(PlanArguments arguments) {
+  std::optional<launch::Cluster> cluster;
+  if (!arguments.cluster.empty()) {
+    cluster = launch::load_cluster(arguments.cluster);
+    if (arguments.options.num_ranks == kAnyRanks)
+      arguments.options.num_ranks = cluster->num_ranks();
+    if (!arguments.hardware.empty()) cluster->hardware = arguments.hardware;
+  }
+  const Hardware hardware =
+      cluster ? hardware_of(*cluster)
+              : find_hardware(arguments.hardware.empty() ? kAssumed : arguments.hardware);
   const Recipe recipe = load_recipe(arguments.recipe, arguments.options);
   const models::ModelSpec spec = spec_to_plan(recipe, arguments.config);
   require_fit(recipe, spec);
-  const PlanInput input =
-      plan_input(recipe, spec, find_hardware(arguments.hardware), recipe.adapter_path);
+  const PlanInput input = plan_input(recipe, spec, hardware, recipe.adapter_path);
   const Plan plan = make_plan(input);
   const std::vector<Change> changes = best_changes(input, plan, kNumChanges);
   const SearchResult search = arguments.search ? search_layouts(input) : SearchResult{};
@@ -49,9 +62,11 @@ void add_plan(CLI::App& app, Action& chosen) {
   verb->add_option("--ranks", a->options.num_ranks,
                    "Ranks of the run; default: as many as the sizes of the recipe make")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  verb->add_option("--hardware", a->hardware,
-                   "What a rank runs on: a name of configs/hardware, or a file like those")
-      ->capture_default_str();
+  verb->add_option(
+      "--hardware", a->hardware,
+      "What a rank runs on: a name of configs/hardware, or a file like those; default: "
+      "the cluster's, else h100");
+  verb->add_option("--cluster", a->cluster, "Cluster file: how many ranks, on what");
   verb->add_option("--config", a->config,
                    "config.json of the model, where the model itself is not here");
   verb->add_option("--set", a->options.overrides, "Override a key: key=value")

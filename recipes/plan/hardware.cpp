@@ -128,7 +128,7 @@ std::vector<std::string> hardware_names() {
   return names;
 }
 
-Hardware find_hardware(const std::string& name) {
+Hardware find_hardware(const std::string& name, const std::string& where) {
   if (name.ends_with(".yaml")) {
     constexpr uint64_t kMaxBytes = uint64_t{1} << 20;
     return parse_hardware(core::read_file(name, kMaxBytes), name, name);
@@ -140,7 +140,7 @@ Hardware find_hardware(const std::string& name) {
   const std::string near = core::did_you_mean(name, hardware_names());
   core::fail(ErrorKind::kUsage,
              {.what = "no such hardware",
-              .where = "--hardware",
+              .where = where,
               .got = "'" + name + "'",
               .expected = core::join(hardware_names(), ", ") + ", or a file that ends in .yaml",
               .hint = near.empty() ? "" : "did you mean '" + near + "'?"});

@@ -35,7 +35,7 @@ Hardware parse_hardware(const std::string& text, const std::string& name, const 
 std::vector<std::string> hardware_names();
 
 // By name, or of a file where the name ends in .yaml. Throws kUsage for a name that there is not,
-// kMissingInput for such a file.
-Hardware find_hardware(const std::string& name);
+// kMissingInput for such a file; `where` is what gave the name.
+Hardware find_hardware(const std::string& name, const std::string& where = "--hardware");
 
 }  // namespace hone::recipes

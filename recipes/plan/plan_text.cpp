@@ -240,16 +240,27 @@ core::Json search_json(const SearchResult& result, size_t count) {
   return json;
 }
 
-std::string shortage_text(const PlanInput& input, const Plan& plan) {
+core::ErrorDetail shortage(const std::string& recipe, const PlanInput& input, const Plan& plan) {
   const Row* largest = &kRows.front();
   for (const Row& row : kRows) {
     if (plan.memory.largest.at_peak.*row.part > plan.memory.largest.at_peak.*largest->part)
       largest = &row;
   }
-  return bytes_text(plan.needed_bytes) + " of " + bytes_text(input.hardware.memory_bytes) + " (" +
-         input.hardware.description + ") on rank " + std::to_string(plan.memory.largest.rank) +
-         " (" + plan.memory.largest.peak + "), most of it " + largest->name + " " +
-         bytes_text(plan.memory.largest.at_peak.*largest->part);
+  constexpr size_t kNumChanges = 3;
+  std::string hint = "hone plan " + recipe + " shows all of it";
+  for (const Change& change : best_changes(input, plan, kNumChanges)) {
+    hint += "; " + change.what + " saves " + bytes_text(change.bytes) +
+            (change.fits ? " and fits" : "");
+  }
+  return {.what = "the run does not fit the memory",
+          .where = recipe,
+          .got = bytes_text(plan.needed_bytes) + " on rank " +
+                 std::to_string(plan.memory.largest.rank) + " (" + plan.memory.largest.peak +
+                 "), most of it " + largest->name + " " +
+                 bytes_text(plan.memory.largest.at_peak.*largest->part),
+          .expected = "at most " + bytes_text(input.hardware.memory_bytes) + " (" +
+                      input.hardware.description + ")",
+          .hint = hint + "; --ignore-plan tries it all the same"};
 }
 
 }  // namespace hone::recipes

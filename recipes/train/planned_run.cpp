@@ -17,8 +17,6 @@
 namespace hone::recipes {
 namespace {
 
-constexpr size_t kNumChanges = 3;
-
 std::string host_name() {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
@@ -59,18 +57,6 @@ Hardware hardware_here(at::Device device, bool is_bfloat16, double gemm_rate, in
   return hardware;
 }
 
-core::ErrorDetail shortage(const Recipe& recipe, const PlannedRun& planned) {
-  std::string hint = "hone plan " + recipe.path + " shows all of it";
-  for (const Change& change : best_changes(planned.input, planned.plan, kNumChanges)) {
-    hint += "; " + change.what + " saves " + core::format_bytes(change.bytes) +
-            (change.fits ? " and fits" : "");
-  }
-  return {.what = "the run does not fit the memory",
-          .where = recipe.path,
-          .got = shortage_text(planned.input, planned.plan),
-          .hint = hint + "; --ignore-plan tries it all the same"};
-}
-
 // Bytes of tensors and what holds them.
 int64_t measured_bytes(const PlannedRun& planned, at::Device device) {
   if (device.is_cpu()) return trainer::peak_resident_bytes();
@@ -102,7 +88,7 @@ PlannedRun plan_run(const Recipe& recipe, const Prepared& prepared, double gemm_
     planned.input.is_bfloat16 = is_bfloat16;
     planned.plan = make_plan(planned.input);
     if (planned.plan.fits) return;
-    const core::ErrorDetail detail = shortage(recipe, planned);
+    const core::ErrorDetail detail = shortage(recipe.path, planned.input, planned.plan);
     if (!ignores_shortage) core::fail(core::ErrorKind::kBadRecipe, detail);
     if (world.rank() == 0) spdlog::warn("{}", core::format_detail(detail));
   });

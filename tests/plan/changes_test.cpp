@@ -66,10 +66,12 @@ TEST(PlanText, NamesTheCountOfParametersExactlyAndWhatFits) {
 }
 
 TEST(PlanText, SaysWhatTakesTheMemoryThatThereIsNot) {
-  const PlanInput input = input_of(llama_70b(), {}, 1, 512);
-  const std::string text = shortage_text(input, make_plan(input));
-  EXPECT_NE(text.find("of 85.5 GB (NVIDIA H100 SXM 80 GB) on rank 0"), std::string::npos) << text;
-  EXPECT_NE(text.find("most of it optimizer"), std::string::npos) << text;
+  const PlanInput input = input_of(llama_70b(), {.dp_replicate = 8}, 1, 512);
+  const core::ErrorDetail detail = shortage("r.yaml", input, make_plan(input));
+  EXPECT_NE(detail.got.find("on rank 0"), std::string::npos) << detail.got;
+  EXPECT_NE(detail.got.find("most of it optimizer"), std::string::npos) << detail.got;
+  EXPECT_EQ(detail.expected, "at most 85.5 GB (NVIDIA H100 SXM 80 GB)");
+  EXPECT_NE(detail.hint.find("dp_shard"), std::string::npos) << detail.hint;
 }
 
 }  // namespace
