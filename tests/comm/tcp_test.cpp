@@ -174,31 +174,30 @@ TEST(Tcp, TwoOfOneNumberAndAnotherNumberOfRanksAreErrors) {
   EXPECT_EQ(run_processes(ranks, [](Communicator&) { return kPassed; })[0].code, 78);
 }
 
+bool call_and_talk(int port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port = htons(static_cast<uint16_t>(port));
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  const bool called = ::connect(socket, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
+                      ::send(socket, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL) == 18;
+  ::close(socket);
+  return called;
+}
+
 TEST(Tcp, StrangersAtThePortAreHungUpOn) {
-  auto ranks = whole_world(2);
-  std::thread stranger([port = ranks[0].port] {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    to.sin_port = htons(static_cast<uint16_t>(port));
-    for (int i = 0; i < 200; ++i) {
-      const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-      if (::connect(socket, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0) {
-        EXPECT_EQ(::send(socket, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
-        ::close(socket);
-        return;
-      }
-      ::close(socket);
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-  });
-  const auto ends = run_processes(ranks, [](Communicator& comm) {
-    comm.barrier();
-    comm.finish();
-    return kPassed;
-  });
-  stranger.join();
-  expect_all_passed(ends);
+  const auto ranks = whole_world(2);
+  std::vector<int> first;
+  std::thread rank_0([&] { first = connect_ranks(ranks[0]); });
+  EXPECT_TRUE(test::wait_until([&] { return call_and_talk(ranks[0].port); }));
+  const std::vector<int> second = connect_ranks(ranks[1]);
+  rank_0.join();
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_GE(first[1], 0);
+  EXPECT_GE(second[0], 0);
+  ::close(first[1]);
+  ::close(second[0]);
 }
 
 TEST(Tcp, WhatIsMissingInTheEnvironmentIsNamed) {
