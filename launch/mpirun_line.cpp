@@ -68,6 +68,10 @@ std::vector<std::string> in_shell(const Cluster& cluster, const std::vector<std:
 
 }  // namespace
 
+bool needs_mpirun(const Cluster& cluster) {
+  return cluster.num_ranks() > 1 || !cluster.mpirun.hosts.empty();
+}
+
 MpirunCommand mpirun_command(const Cluster& cluster, const Job& job, const Point& point,
                              Start start, const std::vector<std::string>& forwarded) {
   MpirunCommand command;
@@ -76,7 +80,7 @@ MpirunCommand mpirun_command(const Cluster& cluster, const Job& job, const Point
   for (const auto& [name, value] : command.environment) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
-  if (cluster.num_ranks() > 1) command.words = mpirun_words(cluster, names);
+  if (needs_mpirun(cluster)) command.words = mpirun_words(cluster, names);
   append(command.words, program_words(cluster, job));
   append(command.words, set_words(point.overrides));
   if (start == Start::kResume) append(command.words, {"--resume"});

@@ -14,10 +14,12 @@ struct MpirunCommand {
   std::vector<std::pair<std::string, std::string>> environment;  // beyond this process's
 };
 
+// One rank of this machine is started as it is.
+bool needs_mpirun(const Cluster& cluster);
+
 // Of one point of a job. `start` is how this start of it begins: restarts resume. `forwarded` are
-// the names of variables that ranks on other machines get from here. A cluster of one rank needs no
-// mpirun: the words are then the program's. With modules or lines of set-up a shell runs them
-// first.
+// the names of variables that ranks on other machines get from here. Where no mpirun is
+// needed the words are the program's. With modules or lines of set-up a shell runs them first.
 MpirunCommand mpirun_command(const Cluster& cluster, const Job& job, const Point& point,
                              Start start, const std::vector<std::string>& forwarded = {});
 

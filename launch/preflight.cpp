@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/mpirun_line.h"
 #include "launch/process.h"
 
 namespace hone::launch {
@@ -100,7 +101,7 @@ void check_mpirun(const Cluster& cluster) {
   // Modules and lines of set-up may bring programs that are not there yet.
   const bool changes_path = !cluster.modules.empty() || !cluster.setup.empty();
   if (!changes_path) check_program(cluster);
-  if (cluster.num_ranks() > 1 && !changes_path && !is_on_path("mpirun")) {
+  if (needs_mpirun(cluster) && !changes_path && !is_on_path("mpirun")) {
     core::fail(ErrorKind::kUnavailable,
                {.what = "no mpirun on this machine",
                 .where = cluster.place("launcher"),

@@ -140,6 +140,7 @@ RankEnvironment read_rank_environment(const ReadEnvironment& read) {
     const RankEnvironment plain = read_names(variables, StartedBy::kPlain, kPlain);
     if (environment.started_by == StartedBy::kAlone) {
       environment = plain;
+      environment.has_rendezvous = variables.has("MASTER_ADDR") && variables.has("MASTER_PORT");
     } else {
       require_same("its rank", environment.rank, kPlain.rank, plain.rank);
       if (environment.world_size > 0)
@@ -160,7 +161,8 @@ void require_rendezvous(const RankEnvironment& environment) {
          .where = name_of(environment.started_by),
          .hint = environment.started_by == StartedBy::kSlurm
                      ? "start them with srun --mpi=pmix, by mpirun, or by hone launch"
-                     : "start them with hone launch, mpirun or srun --mpi=pmix, or unset them"});
+                     : "set MASTER_ADDR and MASTER_PORT to where rank 0 listens, start them with "
+                       "hone launch, mpirun or srun --mpi=pmix, or unset them"});
   }
   const int size = environment.world_size;
   if (environment.wanted_ranks > 0 && size > 0 && size != environment.wanted_ranks) {

@@ -16,7 +16,7 @@ enum class StartedBy {
   kOpenMpi,  // mpirun: OMPI_COMM_WORLD_*
   kSlurm,    // srun: SLURM_PROCID and its like
   kPmix,     // another launcher with PMIx: PMIX_RANK, no sizes
-  kPlain,    // RANK, WORLD_SIZE, LOCAL_RANK
+  kPlain,    // RANK, WORLD_SIZE, LOCAL_RANK; they meet at MASTER_ADDR, MASTER_PORT
 };
 
 const char* name_of(StartedBy started_by);

@@ -251,7 +251,7 @@ class Supervisor {
     Child child;
     start(command, s_.job.working_folder, stops_.earlier_mask(), child);
     const int code = watch(child, stops_, output_);
-    const int meaning = run_exit_code(code, stops_.count() > 0, s_.cluster.num_ranks() > 1);
+    const int meaning = run_exit_code(code, stops_.count() > 0, needs_mpirun(s_.cluster));
     if (meaning != code) {
       output_.say("exit code " + std::to_string(code) + " of " + command.words.front() +
                   (meaning == static_cast<int>(ErrorKind::kPeerLost)

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "parallel/comm/communicator.h"
 #include "parallel/comm/nccl.h"
+#include "parallel/comm/tcp.h"
 
 namespace hone::parallel {
 namespace {
@@ -25,14 +26,16 @@ bool launched(const ReadEnvironment& environment) {
 }  // namespace
 
 std::string choose_backend(const std::string& wanted, const ReadEnvironment& environment) {
-  if (wanted == "solo" || wanted == "mpi" || wanted == "nccl") return wanted;
+  if (wanted == "solo" || wanted == "mpi" || wanted == "nccl" || wanted == "tcp") return wanted;
   if (wanted != "auto") {
     fail(ErrorKind::kBadRecipe, {.what = "no such communication backend",
                                  .where = "backend",
                                  .got = wanted,
-                                 .expected = "auto, mpi, nccl or solo"});
+                                 .expected = "auto, mpi, nccl, solo or tcp"});
   }
   if (launched(environment)) return "mpi";
+  const std::string world_size = environment("WORLD_SIZE");
+  if (!world_size.empty() && world_size != "1") return "tcp";
   const std::string tasks = environment("SLURM_STEP_NUM_TASKS");
   if (!tasks.empty() && tasks != "1") {
     fail(ErrorKind::kBadRecipe,
@@ -44,7 +47,8 @@ std::string choose_backend(const std::string& wanted, const ReadEnvironment& env
 }
 
 int local_rank(const ReadEnvironment& environment) {
-  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID"}) {
+  for (const char* name :
+       {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID", "LOCAL_RANK"}) {
     const std::string value = environment(name);
     int rank = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), rank);
@@ -65,8 +69,11 @@ Communicator make_communicator(const std::string& backend) {
   const std::string name = choose_backend(backend, read);
   if (name == "solo") return Communicator(make_solo());
   if (name == "mpi") return Communicator(make_mpi());
+  if (name == "tcp") return Communicator(make_tcp(read_rendezvous(read)));
   const NcclApi api = real_nccl_api();  // before MPI is started, which a missing NCCL needs not
-  return Communicator(make_nccl(make_mpi(), api, {.device = local_rank(read)}));
+  const bool has_mpi = choose_backend("auto", read) != "tcp";
+  return Communicator(make_nccl(has_mpi ? make_mpi() : make_tcp(read_rendezvous(read)), api,
+                                {.device = local_rank(read)}));
 }
 
 }  // namespace hone::parallel

@@ -1,4 +1,4 @@
-// Ranks talking to each other: one small value over the backends solo, threads, mpi and nccl.
+// Ranks talking to each other: one small value over solo, threads, mpi, tcp and nccl.
 //
 // Buffers are host memory, over nccl device memory (nccl.h says when the host may read it and what
 // else is different). `count` is in elements of `dtype`. A collective is called by every rank
@@ -50,7 +50,7 @@ class Communicator {
 
   int rank() const { return backend_->rank(); }
   int size() const { return backend_->size(); }
-  std::string backend_name() const { return backend_->name(); }  // "solo", "threads", "mpi", "nccl"
+  std::string backend_name() const { return backend_->name(); }  // "solo", "mpi", "tcp", "nccl"
 
   // Collective. output[i] = op over ranks of input[i]. In place: output == input. Every backend but
   // a GPU's reduces in the order of combine.h; the _ordered variant does so on all, so its result

@@ -1,5 +1,6 @@
 #include "recipes/train/dtype_choice.h"
 
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
@@ -35,6 +36,15 @@ at::Device choose_device(const std::string& name) {
   }
   if (!has_cuda || name == "cpu") return at::kCPU;
   const int rank = parallel::local_rank(parallel::process_environment());
+  const int num_devices = at::detail::getCUDAHooks().getNumGPUs();
+  if (rank >= num_devices) {
+    core::fail(core::ErrorKind::kBadRecipe,
+               {.what = "more ranks on this machine than GPUs that they see",
+                .where = "device",
+                .got = "rank " + std::to_string(rank) + " of the machine",
+                .expected = "at most " + std::to_string(num_devices) + " ranks",
+                .hint = "every rank takes the GPU of its own number: let each see all of them"});
+  }
   return {at::kCUDA, static_cast<c10::DeviceIndex>(rank)};
 }
 

@@ -27,6 +27,9 @@ TEST(Choose, AutoFollowsTheLauncher) {
   EXPECT_EQ(choose("auto", {{"PMIX_RANK", "0"}, {"SLURM_STEP_NUM_TASKS", "8"}}), "mpi");
   EXPECT_EQ(choose("auto", {{"PMI_RANK", "1"}}), "mpi");
   EXPECT_EQ(choose("auto", {{"SLURM_STEP_NUM_TASKS", "1"}}), "solo");
+  EXPECT_EQ(choose("auto", {{"WORLD_SIZE", "1"}}), "solo");
+  EXPECT_EQ(choose("auto", {{"WORLD_SIZE", "2"}, {"RANK", "0"}}), "tcp");
+  EXPECT_EQ(choose("auto", {{"WORLD_SIZE", "2"}, {"PMIX_RANK", "0"}}), "mpi");
 }
 
 TEST(Choose, TasksOfSrunWithoutPmiDoNotTrainAloneSilently) {
@@ -55,6 +58,7 @@ TEST(Choose, TheDeviceIsTheRankOnThisMachine) {
   EXPECT_EQ(rank({{"OMPI_COMM_WORLD_LOCAL_RANK", "3"}, {"SLURM_LOCALID", "1"}}), 3);
   EXPECT_EQ(rank({{"SLURM_LOCALID", "5"}}), 5);
   EXPECT_EQ(rank({{"SLURM_LOCALID", "5x"}}), 0);
+  EXPECT_EQ(rank({{"LOCAL_RANK", "2"}}), 2);
 }
 
 TEST(Choose, ABackendThatIsNotBuiltInIsANamedError) {

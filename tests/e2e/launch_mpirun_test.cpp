@@ -110,6 +110,30 @@ TEST_F(LaunchMpirun, NothingIsStartedOnABadClusterOrRecipeOrWithoutALauncher) {
   EXPECT_FALSE(fs::exists(work_ / "out"));
 }
 
+// Two processes that are told who they are and where they meet.
+TEST_F(LaunchMpirun, PlainVariablesBringRanksTogether) {
+  const std::string start = "export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$0 HONE=$1\n";
+  const std::string port = std::to_string(20000 + ::getpid() % 10000);
+  const auto train = [&](const std::string& script) {
+    return work_.run(
+        {"timeout", "60", "bash", "-c", start + script, port, (kBin / "hone").string()});
+  };
+  const ProcessResult result = train(
+      "RANK=1 LOCAL_RANK=1 $HONE train recipe.yaml & RANK=0 LOCAL_RANK=0 $HONE train recipe.yaml "
+      "|| exit; wait $!");
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(times(result.err, "step 60/60"), 1u) << result.err;
+  expect_same_bytes(whole_, work_, 60);
+  expect_failure(train("export HONE_RENDEZVOUS_SECONDS=1; RANK=0 $HONE train recipe.yaml"), 76,
+                 {"rank 1 of 2 did not come within 1 s"});
+  const ProcessResult lost = train(
+      "more='--set output_dir=lost --set max_steps=100000'\n"
+      "RANK=1 $HONE train recipe.yaml $more & pid=$!\n"
+      "RANK=0 $HONE train recipe.yaml $more & first=$!\n"
+      "until [ -s lost/metrics.jsonl ]; do sleep 0.1; done; kill -9 $pid; wait $first");
+  expect_failure(lost, 76, {"rank 1 is gone"});
+}
+
 TEST_F(LaunchMpirun, RanksThatCanNotFindEachOtherDoNotTrainAlone) {
   const Environment plain = {{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"LOCAL_RANK", "1"}};
   expect_failure(work_.train({}, plain), 78, {"rank 1 of 2", "hone launch"});

@@ -130,7 +130,7 @@ TEST_F(LaunchSlurm, APreemptedRunGoesOnLaterAndIsNotCountedAsARestart) {
   write_cluster("restart: {max: 0}\n");
   submit();
   ASSERT_TRUE(wait_for_rows(3));
-  ASSERT_EQ(slurm({"srun", "--partition=high", "--ntasks=2", "sleep", "1"}).code, 0);
+  ASSERT_EQ(slurm({"srun", "--partition=high", "--exclusive", "sleep", "1"}).code, 0);
   ASSERT_TRUE(wait_for("COMPLETED", 2)) << state() << launch_log(work_);
   EXPECT_EQ(times(launch_log(work_), "stopped by signal 15"), 1u) << launch_log(work_);
   EXPECT_EQ(times(launch_log(work_), "resuming from"), 1u) << launch_log(work_);
@@ -165,7 +165,7 @@ TEST_F(LaunchSlurm, ACancelledRunHasACheckpointAndStaysCancelled) {
 
 TEST_F(LaunchSlurm, ASweepIsAnArrayOfJobs) {
   work_.write_recipe(recipe(20));
-  write_cluster("array_limit: 1\n");
+  write_cluster("array_limit: 1\ncpus_per_rank: 1\n");
   submit({"--sweep", "seed=7,8"});
   ASSERT_TRUE(wait_until([&] {
     return fs::exists(work_ / "out/seed-7/adapter_model.safetensors") &&
@@ -175,7 +175,9 @@ TEST_F(LaunchSlurm, ASweepIsAnArrayOfJobs) {
   const ProcessResult status = hone_launch({"--status", "out"});
   EXPECT_EQ(times(status.out, "COMPLETED"), 2u) << status.out;
   EXPECT_NE(status.out.find("seed-8: step 20"), std::string::npos) << status.out;
-  EXPECT_NE(hone_launch({"--logs", "out"}).out.find("log-1.txt"), std::string::npos);
+  const std::string logs = hone_launch({"--logs", "out"}).out;
+  EXPECT_NE(logs.find("log-1.txt"), std::string::npos);
+  EXPECT_EQ(times(logs, ": ranks 0-1 on cores "), 2u) << "not bound:\n" << logs;
 }
 
 TEST_F(LaunchSlurm, WhatSlurmWouldRefuseIsSaidBeforeAnythingIsSent) {

@@ -62,6 +62,11 @@ TEST(MpirunLine, OneRankNeedsNoMpirun) {
   EXPECT_EQ(command_text(mpirun_command(cluster, job, job.points[0], Start::kResume)),
             "OMP_NUM_THREADS=3 HONE_RANKS=1 /opt/hone/bin/hone train /home/me/recipe.yaml --set "
             "learning_rate=1e-4 --resume");
+  const Cluster elsewhere = parse_cluster("launcher: mpirun\nhosts: [node01]\n", "c.yaml");
+  EXPECT_EQ(command_text(mpirun_command(elsewhere, job, job.points[0], Start::kFresh))
+                .find("HONE_RANKS=1 mpirun -np 1 --host node01:1 "),
+            0u)
+      << "a rank meant for another machine must not run on this one";
 }
 
 TEST(MpirunLine, ContainerModulesAndSetUpStandAroundTheProgram) {

@@ -102,9 +102,14 @@ TEST(RankEnvironment, HalfAndContradictorySettingsAreErrorsThatNameTheVariables)
 }
 
 TEST(RankEnvironment, RanksThatNothingBringsTogetherDoNotTrainAlone) {
-  EXPECT_EQ(failure({{"RANK", "1"}, {"WORLD_SIZE", "4"}}),
-            "78 RANK and WORLD_SIZE: this is rank 1 of 4, but nothing says where the others are "
-            "(start them with hone launch, mpirun or srun --mpi=pmix, or unset them)");
+  EXPECT_EQ(
+      failure({{"RANK", "1"}, {"WORLD_SIZE", "4"}}),
+      "78 RANK and WORLD_SIZE: this is rank 1 of 4, but nothing says where the others are "
+      "(set MASTER_ADDR and MASTER_PORT to where rank 0 listens, start them with hone launch, "
+      "mpirun or srun --mpi=pmix, or unset them)");
+  EXPECT_EQ(
+      failure({{"RANK", "1"}, {"WORLD_SIZE", "4"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "1"}}),
+      "none");
   EXPECT_EQ(failure(with(slurm(), {{"PMIX_RANK", ""}})).substr(0, 2), "78");
   EXPECT_EQ(failure({{"RANK", "0"}, {"WORLD_SIZE", "1"}}), "none");
   EXPECT_EQ(failure(slurm()), "none");

@@ -53,7 +53,8 @@ TEST(Slurm, IsSaidNotToBeThereOrNotToAnswer) {
 }
 
 TEST(Slurm, AnUnknownPartitionIsNamedWithItsLineAndTheKnownOnes) {
-  const RunCommand run = answering({{"sinfo", {.code = 0, .out = "batch\ngpus\ngpus\n", .err = ""}}});
+  const RunCommand run =
+      answering({{"sinfo", {.code = 0, .out = "batch\ngpus\ngpus\n", .err = ""}}});
   EXPECT_EQ(failure([&] { check_slurm(cluster(), run); }),
             "78 c.yaml:2: SLURM has no such partition: got gpu, expected one of: batch, gpus (did "
             "you mean 'gpus'?)");

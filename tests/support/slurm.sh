@@ -7,10 +7,11 @@
 set -euo pipefail
 
 start() {
-  local folder=$1 host ports
+  local folder=$1 host ports node
   mkdir -p "$folder"/{state,spool,munge,log}
   chmod 755 "$folder" "$folder"/{state,spool,munge,log}
   host=$(hostname -s)
+  node=$(slurmd -C | head -n 1 | sed 's/ RealMemory=[0-9]*//')  # this machine's cores
   # Ports that are free now.
   mapfile -t ports < <(python3 -c '
 import socket
@@ -35,11 +36,11 @@ SlurmdPidFile=$folder/slurmd.pid
 SlurmctldLogFile=$folder/log/slurmctld.log
 SlurmdLogFile=$folder/log/slurmd.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=task/affinity
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters=CR_Core
 MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
@@ -54,7 +55,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=0
 JobRequeue=1
 MessageTimeout=10
-NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
+$node NodeAddr=127.0.0.1 RealMemory=1000 State=UNKNOWN
 PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=5
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 EOF
