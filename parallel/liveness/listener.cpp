@@ -38,10 +38,10 @@ struct SocketAddress {
 
 std::string numeric(const sockaddr* address) {
   std::array<char, INET6_ADDRSTRLEN> text{};
-  const void* bytes = address->sa_family == AF_INET
-                          ? static_cast<const void*>(
-                                &reinterpret_cast<const sockaddr_in*>(address)->sin_addr)
-                          : &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
+  const void* bytes =
+      address->sa_family == AF_INET
+          ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr)
+          : &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
   ::inet_ntop(address->sa_family, bytes, text.data(), text.size());
   return text.data();
 }
@@ -99,8 +99,7 @@ std::vector<std::string> addresses_of_name(const std::string& name) {
   if (::getaddrinfo(name.c_str(), nullptr, &hints, &list) != 0) return {};
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, &::freeaddrinfo);
   std::vector<std::string> found;
-  for (const addrinfo* i = list; i != nullptr; i = i->ai_next)
-    found.push_back(numeric(i->ai_addr));
+  for (const addrinfo* i = list; i != nullptr; i = i->ai_next) found.push_back(numeric(i->ai_addr));
   return found;
 }
 

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/temporary_folder.h"
 #include "parallel/comm/nccl.h"
+#include "parallel/comm/recorded.h"
 #include "recipes/program.h"
 #include "trainer/identity.h"
 
@@ -148,15 +149,19 @@ void check_backend(const std::string& backend, at::Device device, int num_ranks)
 }
 
 parallel::Mesh make_rank_mesh(parallel::Communicator& world, const parallel::Layout& layout,
-                              const std::string& backend, at::Device device) {
+                              const std::string& backend, at::Device device,
+                              const std::shared_ptr<parallel::FlightRecord>& record) {
   parallel::together(world, [&] { check_backend(backend, device, world.size()); });
-  if (!wants_nccl(backend, device, world.size())) return parallel::make_mesh(world, layout);
-  return parallel::make_mesh(parallel::make_communicator("nccl"), layout);
+  if (!wants_nccl(backend, device, world.size())) return parallel::make_mesh(world, layout, record);
+  parallel::Communicator devices = parallel::make_communicator("nccl");
+  if (record) devices = parallel::recorded(devices, record, "world");
+  return parallel::make_mesh(devices, layout, record);
 }
 
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
-                                  at::Device device) {
-  return make_rank_mesh(world, recipe.layout, recipe.parallel.backend, device);
+                                  at::Device device,
+                                  const std::shared_ptr<parallel::FlightRecord>& record) {
+  return make_rank_mesh(world, recipe.layout, recipe.parallel.backend, device, record);
 }
 
 }  // namespace hone::recipes

@@ -15,8 +15,11 @@ using core::ErrorKind;
 
 bool has_files(const fs::path& folder) {
   std::error_code error;
-  return fs::exists(folder, error) &&
-         fs::directory_iterator(folder, error) != fs::directory_iterator();
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    // What a run that never began has left of its end.
+    if (entry.path().filename() != "flight-record") return true;
+  }
+  return false;
 }
 
 // A full disk or a read-only folder is better found now than at the first checkpoint.
@@ -27,7 +30,7 @@ void check_writable(const fs::path& folder) {
 
 bool belongs_to_run(const std::string& name) {
   if (name.starts_with("checkpoint-")) return true;
-  for (const char* file : {"ledger.jsonl", "trace.json", "tensorboard"}) {
+  for (const char* file : {"ledger.jsonl", "trace.json", "tensorboard", "flight-record"}) {
     if (name == file) return true;
   }
   for (const auto* patterns : {&hub::model_file_patterns(), &hub::document_file_patterns()}) {
