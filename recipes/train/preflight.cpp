@@ -52,9 +52,10 @@ Json link_rates(parallel::Mesh& mesh, at::Device device) {
 std::string rate_text(double rate) { return core::format_bytes(rate) + "/s"; }
 
 std::string ranks_text(const std::vector<size_t>& ranks) {
-  std::string text = ranks.size() == 1 ? "rank" : "ranks";
+  std::vector<std::string> numbers;
   for (size_t i = 0; i < std::min(ranks.size(), kMostNamed); ++i)
-    text += " " + std::to_string(ranks[i]);
+    numbers.push_back(std::to_string(ranks[i]));
+  const std::string text = (ranks.size() == 1 ? "rank " : "ranks ") + core::join(numbers, " ");
   return ranks.size() > kMostNamed ? text + " and others" : text;
 }
 
