@@ -25,15 +25,16 @@ constexpr auto kOthersTime = milliseconds(800);    // to notice a loss, before t
 // Of a killed job the ranks of one machine go down one after the other.
 constexpr auto kMoreLosses = milliseconds(60);
 
-milliseconds interval_of(milliseconds timeout) {
-  return std::clamp(timeout / 20, milliseconds(20), milliseconds(250));
+// The more often, the less old is what is known of a rank that is lost.
+milliseconds interval_of(milliseconds timeout, size_t num_peers) {
+  return std::clamp(timeout / 20, milliseconds(20), milliseconds(num_peers < 16 ? 100 : 250));
 }
 
 }  // namespace
 
 Heartbeat::Heartbeat(std::map<int, Link> links, HeartbeatOptions options)
     : options_(std::move(options)),
-      interval_(interval_of(options_.timeout)),
+      interval_(interval_of(options_.timeout, links.size())),
       silence_(options_.timeout * 3 / 4),  // the rest is to tell it
       wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   const auto now = Clock::now();

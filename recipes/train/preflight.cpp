@@ -63,7 +63,8 @@ std::string ranks_text(const std::vector<size_t>& ranks) {
 std::string links_text(const std::vector<std::string>& rates) {
   std::map<std::string, std::map<size_t, double>> by_axis;
   for (size_t rank = 0; rank < rates.size(); ++rank) {
-    for (const auto& [axis, rate] : Json::parse(rates[rank]).items())
+    const Json of_rank = Json::parse(rates[rank]);
+    for (const auto& [axis, rate] : of_rank.items())
       by_axis[axis][rank] = rate.get<double>();
   }
   std::vector<std::string> parts;

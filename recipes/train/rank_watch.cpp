@@ -87,6 +87,12 @@ void require_all_met(parallel::Communicator& world, const std::string& missing) 
                "lets through"});
 }
 
+// Of a rank that was stopped, and goes on when the run has ended without it.
+std::string given_up_text(const Loss& loss) {
+  return "the other ranks have given this one up: rank " + std::to_string(loss.told_by) +
+         " heard nothing of it for " + core::format_duration(loss.silent_seconds);
+}
+
 class RankWatch {
  public:
   RankWatch(parallel::Communicator& world, const Recipe& recipe)
@@ -130,10 +136,12 @@ class RankWatch {
  private:
   // On the watching thread; the main one waits in a call that never ends, or computes.
   void report(const std::vector<Loss>& losses) {
-    std::string text, what;
+    std::string text;
     for (const Loss& loss : losses) {
-      what = loss_text(loss, endpoints_[static_cast<size_t>(loss.rank)].host);
-      text = text.empty() ? what : text + "\n" + what;
+      const std::string what =
+          loss.rank == rank_ ? given_up_text(loss)
+                             : loss_text(loss, endpoints_[static_cast<size_t>(loss.rank)].host);
+      text += (text.empty() ? "" : "\n") + what;
     }
     const parallel::FlightStatus own = record_->status();
     const core::Error error(
