@@ -32,7 +32,7 @@ milliseconds interval_of(milliseconds timeout, size_t num_peers) {
 
 }  // namespace
 
-Heartbeat::Heartbeat(std::map<int, Link> links, HeartbeatOptions options)
+Heartbeat::Heartbeat(std::map<int, Link>&& links, HeartbeatOptions options)
     : options_(std::move(options)),
       interval_(interval_of(options_.timeout, links.size())),
       silence_(options_.timeout * 3 / 4),  // the rest is to tell it

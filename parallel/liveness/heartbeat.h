@@ -32,7 +32,7 @@ struct HeartbeatOptions {
 
 class Heartbeat {
  public:
-  Heartbeat(std::map<int, Link> links, HeartbeatOptions options);
+  Heartbeat(std::map<int, Link>&& links, HeartbeatOptions options);
   // Without goodbye() or fail() the others take this rank for lost.
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;

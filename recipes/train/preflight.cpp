@@ -64,8 +64,7 @@ std::string links_text(const std::vector<std::string>& rates) {
   std::map<std::string, std::map<size_t, double>> by_axis;
   for (size_t rank = 0; rank < rates.size(); ++rank) {
     const Json of_rank = Json::parse(rates[rank]);
-    for (const auto& [axis, rate] : of_rank.items())
-      by_axis[axis][rank] = rate.get<double>();
+    for (const auto& [axis, rate] : of_rank.items()) by_axis[axis][rank] = rate.get<double>();
   }
   std::vector<std::string> parts;
   for (const auto& [axis, by_rank] : by_axis) {

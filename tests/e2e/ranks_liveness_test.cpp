@@ -144,6 +144,14 @@ TEST_F(RanksLiveness, ARankKilledWhileTheRunIsPreparedIsNamedToo) {
   expect_no_orphans();
 }
 
+TEST_F(RanksLiveness, ARankThatNeverComesIsNotWaitedForWithoutEnd) {
+  const ProcessResult result = mpirun(
+      work_, {{.arguments = {"train", "recipe.yaml"}, .environment = {"HONE_START_TIMEOUT=2"}},
+              {.arguments = {"45"}, .program = "/bin/sleep"}});
+  expect_failure(result, kPeerLost, {"FATAL 76 rank=0 host=", "have come together in 2 s"});
+  EXPECT_FALSE(fs::exists(work_ / "out"));
+}
+
 TEST_F(RanksLiveness, APortInUseAndAnInterfaceThatIsNotThereAreRefused) {
   const parallel::Listener taken({.one_machine = true});
   // The second rank's, which is one above.
