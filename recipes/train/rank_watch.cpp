@@ -1,18 +1,16 @@
 #include "recipes/train/rank_watch.h"
 
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <future>
 #include <thread>
 
-#include "core/json.h"
 #include "core/text.h"
 #include "parallel/comm/agree.h"
 #include "parallel/comm/recorded.h"
+#include "parallel/liveness/connect.h"
 #include "parallel/liveness/heartbeat.h"
 #include "recipes/program.h"
 #include "recipes/train/flight_file.h"
@@ -22,8 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using core::ErrorKind;
-using core::Json;
-using parallel::Endpoint;
 using parallel::Loss;
 using std::chrono::milliseconds;
 
@@ -31,60 +27,8 @@ constexpr auto kFileTime = std::chrono::seconds(2);  // for the flight record on
 constexpr auto kLossTime = std::chrono::seconds(2);  // between an error of MPI's and its cause
 constexpr auto kMeetTime = std::chrono::seconds(20);
 
-std::string random_text() {
-  std::array<unsigned char, 16> bytes{};
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-    core::fail_errno("no random numbers", "getrandom", errno);
-  std::string text;
-  for (const unsigned char byte : bytes) text += std::to_string(byte) + ".";
-  return text;
-}
-
 milliseconds milliseconds_of(double seconds) {
   return std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(seconds));
-}
-
-// The ranks of one machine take neighbouring ports.
-parallel::ListenOptions listen_options(const ParallelOptions& options,
-                                       const std::vector<std::string>& hosts, int rank) {
-  const auto own = hosts.begin() + rank;
-  const auto before = static_cast<int>(std::count(hosts.begin(), own, *own));
-  const bool one_machine = std::ranges::all_of(hosts, [&](const auto& h) { return h == *own; });
-  return {.interface = options.interface,
-          .port = options.port == 0 ? 0 : options.port + before,
-          .one_machine = one_machine};
-}
-
-Json endpoint_json(const Endpoint& endpoint) {
-  return {{"host", endpoint.host}, {"address", endpoint.address}, {"port", endpoint.port}};
-}
-
-std::vector<Endpoint> endpoints_from(const std::vector<std::string>& texts) {
-  std::vector<Endpoint> endpoints;
-  for (const std::string& text : texts) {
-    const Json json = Json::parse(text);
-    endpoints.push_back(
-        {.host = json.at("host"), .address = json.at("address"), .port = json.at("port")});
-  }
-  return endpoints;
-}
-
-// Every rank hears of every rank that is missing anywhere.
-void require_all_met(parallel::Communicator& world, const std::string& missing) {
-  std::string text = "ranks can't reach each other";
-  const std::vector<std::string> all = parallel::gather_texts(world, missing);
-  bool is_any = false;
-  for (size_t rank = 0; rank < all.size(); ++rank) {
-    if (all[rank].empty()) continue;
-    is_any = true;
-    text += "\n  from rank " + std::to_string(rank) + ": " + all[rank];
-  }
-  if (!is_any) return;
-  throw parallel::AgreedError(
-      ErrorKind::kPeerLost,
-      {.what = text,
-       .hint = "comm_interface: the network between the machines; comm_port: ports a firewall "
-               "lets through"});
 }
 
 // Of a rank that was stopped, and goes on when the run has ended without it.
@@ -100,20 +44,13 @@ class RankWatch {
         output_dir_(recipe.train.output_dir),
         record_(std::make_shared<parallel::FlightRecord>()),
         ranks_{.world = parallel::recorded(world, record_, "world"), .record = record_} {
-    std::optional<parallel::Listener> listener;
-    const auto hosts = parallel::gather_texts(world, parallel::machine_name());
-    parallel::together(world,
-                       [&] { listener.emplace(listen_options(recipe.parallel, hosts, rank_)); });
-    endpoints_ =
-        endpoints_from(parallel::gather_texts(world, endpoint_json(listener->endpoint()).dump()));
     const milliseconds timeout = milliseconds_of(recipe.parallel.timeout_seconds);
-    parallel::Met met =
-        parallel::meet(*listener, {.rank = rank_,
-                                   .ranks = endpoints_,
-                                   .secret = parallel::text_of_first(world, random_text()),
-                                   .timeout = std::min<milliseconds>(timeout, kMeetTime)});
-    require_all_met(world, met.missing);
-    heartbeat_.emplace(std::move(met.links),
+    parallel::ConnectedRanks connected =
+        parallel::connect_ranks(world, {.interface = recipe.parallel.interface,
+                                        .port = recipe.parallel.port,
+                                        .timeout = std::min<milliseconds>(timeout, kMeetTime)});
+    endpoints_ = std::move(connected.ranks);
+    heartbeat_.emplace(std::move(connected.links),
                        parallel::HeartbeatOptions{
                            .rank = rank_,
                            .timeout = timeout,
@@ -177,7 +114,7 @@ class RankWatch {
   const fs::path output_dir_;
   const std::shared_ptr<parallel::FlightRecord> record_;
   WatchedRanks ranks_;
-  std::vector<Endpoint> endpoints_;
+  std::vector<parallel::Endpoint> endpoints_;
   std::optional<parallel::Heartbeat> heartbeat_;
 };
 

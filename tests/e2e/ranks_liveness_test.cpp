@@ -144,6 +144,27 @@ TEST_F(RanksLiveness, ARankKilledWhileTheRunIsPreparedIsNamedToo) {
   expect_no_orphans();
 }
 
+// Rank 0 alone writes this file, so the others know nothing of it.
+TEST_F(RanksLiveness, AnErrorOfOneRankAloneIsToldToTheOthersWhichEndWithItsCode) {
+  std::vector<RankGroup> groups(3, {.arguments = Sizes{.shard = 3}.arguments()});
+  for (RankGroup& group : groups)
+    group.arguments.insert(group.arguments.end(), {"--set", "global_batch_size=3"});
+  groups[0].environment = {std::string("LD_PRELOAD=") + kFaultShim,
+                           "HONE_FAULT=write:5:ENOSPC:metrics.jsonl"};
+  const ProcessResult result = mpirun(work_, groups);
+  expect_failure(result, 74, {"FATAL 74 rank=0 ", "metrics.jsonl"});
+  for (const int rank : {1, 2}) {
+    const std::string fatal = "FATAL 74 rank=" + std::to_string(rank) + " host=";
+    EXPECT_EQ(times(result.err, fatal), 1u) << result.err;
+  }
+  EXPECT_GE(times(result.err, "what=rank 0 on "), 2u) << result.err;
+  for (const int rank : {0, 1, 2}) {
+    const core::Json record =
+        core::read_json_file(work_ / ("out/flight-record/rank-" + std::to_string(rank) + ".json"));
+    EXPECT_NE(record.at("reason").get<std::string>().find("metrics.jsonl"), std::string::npos);
+  }
+}
+
 TEST_F(RanksLiveness, ARankThatNeverComesIsNotWaitedForWithoutEnd) {
   const ProcessResult result = mpirun(
       work_, {{.arguments = {"train", "recipe.yaml"}, .environment = {"HONE_START_TIMEOUT=2"}},
