@@ -68,12 +68,13 @@ int run_guarded(const Action& action) {
 
 }  // namespace
 
-std::string error_report(const Error& error, int rank) {
+std::string error_report(const Error& error, int rank, std::optional<int64_t> step) {
   const std::string text = core::redact(error.what());
   const std::string what = core::redact(error.detail().what);
   std::string fatal = "FATAL " + std::to_string(error.exit_code()) +
                       " rank=" + std::to_string(rank) + " host=" + host_name() +
-                      " what=" + core::excerpt(what.substr(0, what.find('\n')), 200);
+                      (step ? " step=" + std::to_string(*step) : "") +
+                      " what=" + core::excerpt(what.substr(0, what.find('\n')), 400);
   if (!error.detail().where.empty())
     fatal += " where=" + core::excerpt(core::redact(error.detail().where), 200);
   return text + "\n" + fatal + "\n";

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +23,9 @@ using AddVerb = std::function<void(CLI::App& app, Action& chosen)>;
 int run_program(int argc, char** argv, const std::string& description,
                 const std::vector<AddVerb>& verbs);
 
-// The message and one line "FATAL <code> rank=R host=H what=W where=P" for schedulers and log
-// searches.
-std::string error_report(const core::Error& error, int rank = 0);
+// The message and one line "FATAL <code> rank=R host=H [step=S] what=W where=P" for schedulers and
+// log searches.
+std::string error_report(const core::Error& error, int rank = 0, std::optional<int64_t> step = {});
 
 // The text after "--version".
 std::string version_text();

@@ -89,7 +89,12 @@ ParallelOptions parallel_options(const CheckContext& context, const Layout& layo
   ParallelOptions options{.shard_level = context.at("dp_shard_level"),
                           .backend = context.at("backend"),
                           .strict = context.at("strict"),
-                          .chunks_per_rank = chunks_per_rank(context, layout)};
+                          .chunks_per_rank = chunks_per_rank(context, layout),
+                          .timeout_seconds = context.at("comm_timeout"),
+                          .interface = context.at("comm_interface").is_string()
+                                           ? context.at("comm_interface").get<std::string>()
+                                           : "",
+                          .port = context.at("comm_port")};
   if (options.strict) check_strict(context, layout);
   if (options.strict && options.backend == "nccl") {
     context.report("backend",

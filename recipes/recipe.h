@@ -40,6 +40,9 @@ struct ParallelOptions {
   std::string backend = "auto";  // "auto", "mpi", "nccl"
   bool strict = false;           // the same bits on 1, 2, 4, ... data-parallel ranks
   int64_t chunks_per_rank = 1;   // of layers, of the pipeline axis
+  double timeout_seconds = 60;   // comm_timeout
+  std::string interface;         // comm_interface; "": found out
+  int port = 0;                  // comm_port
 };
 
 struct Recipe {

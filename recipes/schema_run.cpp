@@ -213,6 +213,33 @@ void add_parallel_keys(std::vector<KeySpec>& t) {
                .section = section});
 }
 
+// How ranks watch each other.
+void add_watch_of_ranks(std::vector<KeySpec>& t) {
+  const std::string section = "Parallel layout";
+  t.push_back({.name = "comm_timeout",
+               .type = kNumber,
+               .default_value = "60",
+               .doc = "Seconds from the last sign of life of a rank to where all the others have "
+                      "named it and ended with exit code 76. A rank gives signs of life whatever "
+                      "it computes or waits for.",
+               .minimum = 1,
+               .aliases = {"ddp_timeout", "dist_timeout"},
+               .section = section});
+  t.push_back({.name = "comm_interface",
+               .doc = "Network interface (`eth0`), or an address, over which ranks watch each "
+                      "other. Not given: the one that this machine's name leads to, and the "
+                      "loopback where all ranks are on one machine.",
+               .section = section});
+  t.push_back({.name = "comm_port",
+               .type = kInteger,
+               .default_value = "0",
+               .doc = "First of the TCP ports at which the ranks of a machine watch each other, "
+                      "one for each; 0: any that are free.",
+               .minimum = 0,
+               .maximum = 65535,
+               .section = section});
+}
+
 void add_output_keys(std::vector<KeySpec>& t) {
   const std::string section = "Output";
   t.push_back(
@@ -329,6 +356,7 @@ void add_run_keys(std::vector<KeySpec>& t) {
   add_batch_keys(t);
   add_optimizer_keys(t);
   add_parallel_keys(t);
+  add_watch_of_ranks(t);
   add_output_keys(t);
   add_hub_keys(t);
 }

@@ -12,11 +12,12 @@ declare -A allowed=(
   [kernels]="kernels core"
   [parallel]="parallel core"
   [parallel/comm]="parallel/comm parallel core"
+  [parallel/liveness]="parallel/liveness parallel/comm parallel core"
   [models]="models core formats kernels parallel parallel/comm"
   [models/spec]="models/spec core formats parallel"
   [trainer]="trainer models models/spec data parallel parallel/comm kernels formats core"
   [launch]="launch core parallel"
-  [recipes]="recipes recipes/train core formats data hub kernels parallel parallel/comm models models/spec trainer launch"
+  [recipes]="recipes recipes/train core formats data hub kernels parallel parallel/comm parallel/liveness models models/spec trainer launch"
 )
 torch_free="core formats data hub parallel models/spec launch"
 faults=0
@@ -27,6 +28,7 @@ folder_of() {
   case "$1" in
     models/spec/*) echo models/spec ;;
     parallel/comm/*) echo parallel/comm ;;
+    parallel/liveness/*) echo parallel/liveness ;;
     */*) echo "${1%%/*}" ;;
   esac
 }

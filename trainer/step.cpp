@@ -64,6 +64,7 @@ class StepRun {
         mesh_(mesh),
         micro_batches_(micro_batches),
         options_(options),
+        stages_(describe_stages(model)),
         activations_(model, options.seed, options.step,
                      [this](int64_t index) { return make_batch(micro_batch(index)); }),
         messages_(mesh.links),
@@ -119,7 +120,7 @@ class StepRun {
   }
 
   std::string name_of(const Action& action) const {
-    return parallel::describe_action(action, describe_stages(model_));
+    return parallel::describe_action(action, stages_);
   }
 
   models::Batch make_batch(const data::MicroBatch& source) const {
@@ -274,6 +275,7 @@ class StepRun {
   parallel::Mesh& mesh_;
   std::span<const data::MicroBatch> micro_batches_;
   const StepOptions& options_;
+  const std::vector<parallel::StageDescriptor> stages_;
   Activations activations_;
   StageMessages messages_;
   std::map<int64_t, int64_t> num_actions_left_;  // by micro-batch

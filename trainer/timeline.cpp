@@ -14,10 +14,12 @@ Timeline::Span::Span(Timeline& timeline, const Part* part, std::string name, boo
       part_(part == nullptr ? Part::kData : *part),
       name_(std::move(name)),
       traced_(traced),
+      number_(has_part_ && timeline.record_ ? timeline.record_->begin_action(name_) : 0),
       begin_(std::chrono::steady_clock::now()) {}
 
 Timeline::Span::~Span() {
   const auto end = std::chrono::steady_clock::now();
+  if (number_ != 0) timeline_.record_->end(number_);
   if (has_part_) {
     timeline_.seconds_[static_cast<size_t>(part_)] +=
         std::chrono::duration<double>(end - begin_).count();

@@ -1,12 +1,16 @@
 // Where the time of a run goes: seconds by part always, single slices into a trace when there is
-// one. Work that a GPU does later counts where the host waits for it.
+// one, parts and actions into a flight record when there is one. Work that a GPU does later counts
+// where the host waits for it.
 #pragma once
 
 #include <array>
 #include <chrono>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "core/json.h"
+#include "parallel/comm/flight_record.h"
 #include "trainer/trace.h"
 
 namespace hone::trainer {
@@ -26,7 +30,9 @@ enum class Part {
 
 class Timeline {
  public:
-  explicit Timeline(Trace* trace = nullptr) : trace_(trace) {}
+  explicit Timeline(Trace* trace = nullptr,
+                    std::shared_ptr<parallel::FlightRecord> record = nullptr)
+      : trace_(trace), record_(std::move(record)) {}
 
   // From construction to destruction: adds to a part, and is a slice where it is traced.
   class Span {
@@ -43,14 +49,16 @@ class Timeline {
     const Part part_;
     const std::string name_;
     const bool traced_;
+    const int64_t number_;  // in the flight record, 0: not there
     const Trace::Time begin_;
   };
 
   [[nodiscard]] Span part(Part part);  // named after the part
-  // `name` is asked for only while details are traced.
+  // `name` is asked for only while somebody wants it.
   template <typename Name>
   [[nodiscard]] Span action(Part part, const Name& name) {
-    return Span(*this, &part, traces_details() ? name() : std::string(), traces_details());
+    const bool wanted = traces_details() || record_ != nullptr;
+    return Span(*this, &part, wanted ? name() : std::string(), traces_details());
   }
   // Inside another span: a slice only, while details are traced.
   [[nodiscard]] Span detail(const char* name);
@@ -69,6 +77,7 @@ class Timeline {
  private:
   static constexpr size_t kNumParts = static_cast<size_t>(Part::kSave) + 1;
   Trace* trace_;
+  std::shared_ptr<parallel::FlightRecord> record_;
   bool details_ = false;
   std::array<double, kNumParts> seconds_{};
 };

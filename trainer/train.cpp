@@ -48,7 +48,7 @@ class Run {
         optimizer_(make_optimizer_state(inputs.model)),
         state_(start_together(inputs, options, mesh, optimizer_, rate_.horizon, load_seconds_)),
         progress_(state_.step, options.max_steps, mesh.rank == 0),
-        timeline_(inputs.trace),
+        timeline_(inputs.trace, mesh.record),
         throughput_(count_flops(inputs.model),
                     options.gemm_rate * static_cast<double>(mesh.host.size())),
         first_step_(state_.step),
@@ -210,6 +210,7 @@ class Run {
   void step() {
     const auto start = Clock::now();
     const int64_t since_start = state_.step - first_step_ - options_.profile.first_step;
+    if (mesh_.record) mesh_.record->set_step(state_.step);
     timeline_.trace_details(since_start >= 0 && since_start < options_.profile.num_steps);
     std::vector<data::MicroBatch> micro_batches;
     {

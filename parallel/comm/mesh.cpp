@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "parallel/comm/recorded.h"
 #include "parallel/schedule.h"
 
 namespace hone::parallel {
@@ -18,7 +19,7 @@ int color_of(const Layout& layout, RankPosition position,
   return static_cast<int>(rank_at(layout, position));
 }
 
-// Groups of one rank have nothing to measure.
+// Groups of one rank have nothing to measure, and call nobody.
 void measure(Mesh& mesh) {
   const auto measure_axis = [&](const std::string& name,
                                 std::initializer_list<Communicator*> groups) {
@@ -27,6 +28,7 @@ void measure(Mesh& mesh) {
     for (Communicator* group : groups) {
       if (group->size() == 1) continue;
       *group = timed(*group, use);
+      if (mesh.record) *group = recorded(*group, mesh.record, name);
       is_used = true;
     }
     if (is_used) mesh.uses.emplace_back(name, use);
@@ -43,7 +45,8 @@ void measure(Mesh& mesh) {
 
 int64_t Mesh::data_rank() const { return data_parallel_rank(layout, rank); }
 
-Mesh make_mesh(const Communicator& world, const Layout& layout) {
+Mesh make_mesh(const Communicator& world, const Layout& layout,
+               const std::shared_ptr<FlightRecord>& record) {
   if (layout.num_ranks() != world.size()) {
     core::fail(core::ErrorKind::kInternal, {.what = "a layout of other ranks",
                                             .got = std::to_string(world.size()) + " ranks",
@@ -66,7 +69,8 @@ Mesh make_mesh(const Communicator& world, const Layout& layout) {
             .pipeline = group({&RankPosition::pipeline}),
             .links = make_pipeline_links(world, layout),
             .ends = world.split(ends_color, world.rank()),
-            .uses = {}};
+            .uses = {},
+            .record = record};
   measure(mesh);
   return mesh;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/flight_record.h"
 #include "parallel/comm/pipeline_links.h"
 #include "parallel/comm/timed.h"
 #include "parallel/layout.h"
@@ -31,6 +32,8 @@ struct Mesh {
   // the groups above; `links` and `ends` count to pp, host is not counted. Only groups of several
   // ranks.
   std::vector<std::pair<std::string, std::shared_ptr<AxisUse>>> uses;
+  // Where the calls of the groups above are entered, by the same names; null: nowhere.
+  std::shared_ptr<FlightRecord> record;
 
   RankPosition position() const { return rank_position(layout, rank); }
   int64_t data_size() const { return layout.data_parallel_size(); }
@@ -42,8 +45,10 @@ struct Mesh {
   bool is_in_first_model() const { return data_rank() == 0 && position().context == 0; }
 };
 
-// Collective over `world`, which has as many ranks as the sound `layout` (kInternal if not).
-Mesh make_mesh(const Communicator& world, const Layout& layout);
+// Collective over `world`, which has as many ranks as the sound `layout` (kInternal if not). The
+// calls of `host` are recorded where those of `world` are (recorded.h).
+Mesh make_mesh(const Communicator& world, const Layout& layout,
+               const std::shared_ptr<FlightRecord>& record = nullptr);
 
 Mesh solo_mesh();  // one rank
 

@@ -1,6 +1,10 @@
 #include "recipes/train/ranks.h"
 
+#include <unistd.h>
+
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <map>
 #include <optional>
@@ -9,7 +13,10 @@
 #include "core/log.h"
 #include "core/temporary_folder.h"
 #include "launch/rank_environment.h"
+#include "parallel/comm/choose.h"
 #include "parallel/comm/nccl.h"
+#include "parallel/comm/recorded.h"
+#include "parallel/liveness/start_watch.h"
 #include "recipes/program.h"
 #include "recipes/train/rank_threads.h"
 #include "trainer/identity.h"
@@ -61,6 +68,52 @@ class ErrorsOnly {
   spdlog::level::level_enum before_;
 };
 
+// Seconds that MPI's start may take; a cluster's nodes can be minutes apart.
+constexpr int kStartSeconds = 300;
+
+int start_seconds(const parallel::ReadEnvironment& environment) {
+  const std::string text = environment("HONE_START_TIMEOUT");
+  if (text.empty()) return kStartSeconds;
+  int seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc() || end != text.data() + text.size() || seconds <= 0) {
+    core::fail(ErrorKind::kUsage, {.what = "not a number of seconds",
+                                   .where = "HONE_START_TIMEOUT",
+                                   .got = text,
+                                   .expected = "a whole number above 0"});
+  }
+  return seconds;
+}
+
+// As the launcher says it: MPI can't yet.
+int rank_of_process(const parallel::ReadEnvironment& environment) {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const std::string text = environment(name); !text.empty()) return std::atoi(text.c_str());
+  }
+  return 0;
+}
+
+[[noreturn]] void end_late_start(int seconds, int rank) {
+  const core::Error error(
+      ErrorKind::kPeerLost,
+      {.what = "not all ranks have come together in " + std::to_string(seconds) + " s",
+       .hint = "a machine that is down or does not reach this one, or a rank that hangs before it "
+               "begins: look for what the others said; HONE_START_TIMEOUT=SECONDS waits longer"});
+  const std::string report = error_report(error, rank);
+  std::fputs(report.c_str(), stderr);
+  ::_exit(error.exit_code());
+}
+
+parallel::Communicator start_ranks() {
+  const parallel::ReadEnvironment environment = parallel::process_environment();
+  if (parallel::choose_backend("auto", environment) == "solo")
+    return parallel::make_communicator("auto");
+  const int seconds = start_seconds(environment), rank = rank_of_process(environment);
+  const parallel::StartWatch watch(std::chrono::seconds(seconds),
+                                   [=] { end_late_start(seconds, rank); });
+  return parallel::make_communicator("auto");
+}
+
 bool wants_nccl(const std::string& backend, at::Device device, int num_ranks) {
   return backend == "nccl" || (backend == "auto" && device.is_cuda() && num_ranks > 1);
 }
@@ -69,7 +122,7 @@ bool wants_nccl(const std::string& backend, at::Device device, int num_ranks) {
 
 int on_ranks(const std::function<int(parallel::Communicator& world)>& work) {
   launch::require_rendezvous(launch::read_rank_environment(launch::process_environment()));
-  parallel::Communicator world = parallel::make_communicator("auto");
+  parallel::Communicator world = start_ranks();
   core::set_up_log(world.rank(), false);
   try {
     settle_threads(world);
@@ -152,15 +205,19 @@ void check_backend(const std::string& backend, at::Device device, int num_ranks)
 }
 
 parallel::Mesh make_rank_mesh(parallel::Communicator& world, const parallel::Layout& layout,
-                              const std::string& backend, at::Device device) {
+                              const std::string& backend, at::Device device,
+                              const std::shared_ptr<parallel::FlightRecord>& record) {
   parallel::together(world, [&] { check_backend(backend, device, world.size()); });
-  if (!wants_nccl(backend, device, world.size())) return parallel::make_mesh(world, layout);
-  return parallel::make_mesh(parallel::make_communicator("nccl"), layout);
+  if (!wants_nccl(backend, device, world.size())) return parallel::make_mesh(world, layout, record);
+  parallel::Communicator devices = parallel::make_communicator("nccl");
+  if (record) devices = parallel::recorded(devices, record, "world");
+  return parallel::make_mesh(devices, layout, record);
 }
 
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
-                                  at::Device device) {
-  return make_rank_mesh(world, recipe.layout, recipe.parallel.backend, device);
+                                  at::Device device,
+                                  const std::shared_ptr<parallel::FlightRecord>& record) {
+  return make_rank_mesh(world, recipe.layout, recipe.parallel.backend, device, record);
 }
 
 }  // namespace hone::recipes

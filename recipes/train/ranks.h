@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "core/json.h"
@@ -39,9 +40,11 @@ void require_same(parallel::Communicator& world, const core::Json& mine, const s
 
 // The communicators of a sound layout for tensors of `device`. Throws as check_backend.
 parallel::Mesh make_rank_mesh(parallel::Communicator& world, const parallel::Layout& layout,
-                              const std::string& backend, at::Device device);
-// Those of the recipe's.
+                              const std::string& backend, at::Device device,
+                              const std::shared_ptr<parallel::FlightRecord>& record = nullptr);
+// Those of the recipe's, whose calls are entered into `record`.
 parallel::Mesh make_training_mesh(parallel::Communicator& world, const Recipe& recipe,
-                                  at::Device device);
+                                  at::Device device,
+                                  const std::shared_ptr<parallel::FlightRecord>& record = nullptr);
 
 }  // namespace hone::recipes

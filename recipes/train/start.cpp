@@ -22,7 +22,7 @@ void check_writable(const fs::path& folder) {
 
 bool belongs_to_run(const std::string& name) {
   if (name.starts_with("checkpoint-")) return true;
-  for (const char* file : {"ledger.jsonl", "trace.json", "tensorboard"}) {
+  for (const char* file : {"ledger.jsonl", "trace.json", "tensorboard", "flight-record"}) {
     if (name == file) return true;
   }
   for (const auto* patterns : {&hub::model_file_patterns(), &hub::document_file_patterns()}) {

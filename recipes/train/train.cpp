@@ -10,8 +10,10 @@
 #include "recipes/run_card.h"
 #include "recipes/run_reports.h"
 #include "recipes/train/planned_run.h"
+#include "recipes/train/preflight.h"
 #include "recipes/train/prepared.h"
 #include "recipes/train/proving.h"
+#include "recipes/train/rank_watch.h"
 #include "recipes/train/ranks.h"
 #include "recipes/train/run_info.h"
 #include "recipes/train/training_model.h"
@@ -72,14 +74,12 @@ void conclude(Recipe& recipe, Profile& profile, Prepared& p, const TrainedLogits
   }
 }
 
-int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
-          parallel::Communicator& world) {
+int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile, WatchedRanks& ranks) {
+  parallel::Communicator& world = ranks.world;
   const bool is_first = world.rank() == 0;
   for (const std::string& note : recipe.notes) {
     if (is_first) spdlog::warn("{}", note);
   }
-  require_same(world, {{"recipe", recipe.resolved}, {"build", build_hash()}},
-               "ranks were started with other recipes or programs");
   Prepared p = prepare({.output_dir = recipe.train.output_dir,
                         .resume = arguments.resume,
                         .resume_path = arguments.resume_path,
@@ -88,7 +88,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
   recipe.train.gemm_rate = trainer::measure_gemm_rate(p.dtype.type, p.device);
   const PlannedRun planned =
       plan_run(recipe, p, recipe.train.gemm_rate, arguments.ignore_plan, world);
-  parallel::Mesh mesh = make_training_mesh(world, recipe, p.device);
+  parallel::Mesh mesh = make_training_mesh(world, recipe, p.device, ranks.record);
   std::optional<models::Model> model;
   std::vector<trainer::SamplePrompt> prompts;
   std::vector<int64_t> eos_token_ids;
@@ -105,6 +105,7 @@ int train(const TrainArguments& arguments, Recipe& recipe, Profile& profile,
   // A GPU's copy engines are idle meanwhile; without a spare core waiting at the end is faster.
   recipe.train.overlap_reduce = mesh.replicate.backend_name() == "nccl";
   if (is_first && world.size() > 1) spdlog::info("layout: {}", layout_text(recipe, model->spec));
+  inspect_ranks(ranks, mesh, recipe, *model, p.device);
   profile.begin_run();
   RunReports reports(recipe);
   const auto tell = [&](trainer::RunMoment moment) { reports.update(moment); };
@@ -152,7 +153,10 @@ int train_profiled(const TrainArguments& arguments, parallel::Communicator& worl
                                                        : fs::path(arguments.profile_path);
   Profile profile(arguments.profile && world.rank() == 0);
   try {
-    const int code = train(arguments, recipe, profile, world);
+    compare_programs(world, recipe);
+    const int code = watch_ranks(world, recipe, [&](WatchedRanks& ranks) {
+      return train(arguments, recipe, profile, ranks);
+    });
     profile.write(path);
     return code;
   } catch (const std::exception&) {

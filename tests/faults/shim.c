@@ -2,6 +2,7 @@
 //   HONE_FAULT="CALL:AFTER:ACTION:PATH"
 // CALL is write (write, pwrite, posix_fallocate), fsync, rename or open (for writing); the first AFTER calls on paths that
 // contain PATH pass, later ones fail with errno ACTION (ENOSPC, EIO, EROFS), or the process is killed if ACTION is KILL.
+// HONE_FREE_BYTES=N: every file system has N bytes free.
 // Tests can't use a full or read-only disk instead: they may run as root.
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static long num_seen = 0;
@@ -97,4 +99,14 @@ int open(const char *path, int flags, ...) {
 int mkdir(const char *path, mode_t mode) {
   FAIL_IF(fault("open", path));
   return REAL(int, mkdir, const char *, mode_t)(path, mode);
+}
+
+int statvfs(const char *path, struct statvfs *status) {
+  const int code = REAL(int, statvfs, const char *, struct statvfs *)(path, status);
+  const char *bytes = getenv("HONE_FREE_BYTES");
+  if (code == 0 && bytes != NULL) {
+    status->f_frsize = 1;
+    status->f_bavail = strtoul(bytes, NULL, 10);
+  }
+  return code;
 }
