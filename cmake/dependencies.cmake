@@ -37,7 +37,6 @@ if(HONE_TORCH)
   # The folder behind the link: a change of another pin then leaves the compiler cache valid.
   file(REAL_PATH ${HONE_DEPS}/sdk sdk)
   set(torch_root ${sdk}/torch)
-  set(nvidia_lib ${sdk}/nvidia/cu13/lib)
   if(NOT EXISTS ${torch_root}/lib/libtorch_cpu.so)
     message(FATAL_ERROR "LibTorch is not in ${torch_root}: run cmake/setup.sh first")
   endif()
@@ -49,8 +48,7 @@ if(HONE_TORCH)
     ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so ${torch_root}/lib/libgomp.so.1)
   # at::parallel_for is inline and serial without it; the OpenMP runtime is the one LibTorch brings.
   target_compile_options(hone_torch INTERFACE -fopenmp)
-  target_link_options(hone_torch INTERFACE LINKER:--allow-shlib-undefined
-    LINKER:-rpath,${torch_root}/lib:${nvidia_lib})
+  target_link_options(hone_torch INTERFACE LINKER:--allow-shlib-undefined)
   if(HONE_CUDA)
     target_link_libraries(hone_torch INTERFACE
       -Wl,--no-as-needed ${torch_root}/lib/libtorch_cuda.so ${torch_root}/lib/libc10_cuda.so -Wl,--as-needed)
@@ -67,5 +65,4 @@ if(HONE_CUDA)
   target_include_directories(hone_nccl SYSTEM INTERFACE
     ${nvidia}/nccl/include ${nvidia}/cu13/include ${cuda_headers}/cu13/include)
   target_link_libraries(hone_nccl INTERFACE ${nvidia}/nccl/lib/libnccl.so.2 ${nvidia}/cu13/lib/libcudart.so.13)
-  target_link_options(hone_nccl INTERFACE LINKER:-rpath,${nvidia}/nccl/lib:${nvidia}/cu13/lib)
 endif()

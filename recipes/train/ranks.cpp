@@ -87,7 +87,8 @@ int start_seconds(const parallel::ReadEnvironment& environment) {
 
 // As the launcher says it: MPI can't yet.
 int rank_of_process(const parallel::ReadEnvironment& environment) {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+  for (const char* name :
+       {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID", "RANK"}) {
     if (const std::string text = environment(name); !text.empty()) return std::atoi(text.c_str());
   }
   return 0;
