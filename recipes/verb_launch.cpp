@@ -95,7 +95,7 @@ std::vector<std::string> forwarded_variables(const Cluster& cluster) {
   std::vector<std::string> names;
   if (cluster.mpirun.hosts.empty()) return names;
   for (const char* name : {"HONE_HUB", "HF_HOME", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE",
-                           "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "PATH"}) {
+                           "XDG_CACHE_HOME", "HONE_START_TIMEOUT", "LD_LIBRARY_PATH", "PATH"}) {
     if (std::getenv(name) != nullptr) names.emplace_back(name);
   }
   return names;

@@ -156,6 +156,13 @@ std::string Endpoint::text() const {
 }
 
 Listener::Listener(const ListenOptions& options) {
+  constexpr int kMaxPort = 65535;
+  if (options.port < 0 || options.port > kMaxPort) {
+    core::fail(ErrorKind::kBadRecipe, {.what = "no port is left for this rank",
+                                       .where = "comm_port",
+                                       .got = std::to_string(options.port),
+                                       .expected = "at most " + std::to_string(kMaxPort)});
+  }
   endpoint_ = {.host = machine_name(), .address = chosen_address(options), .port = options.port};
   SocketAddress address = parse_address(endpoint_.address, options.port);
   socket_ = make_socket(address.storage.ss_family);

@@ -27,6 +27,12 @@ TEST(Listener, APortInUseIsNamed) {
   EXPECT_NE(text.find(std::to_string(port)), std::string::npos) << text;
 }
 
+TEST(Listener, APortAboveTheLastIsRefusedNotWrapped) {
+  const std::string text = error_of({.port = 65536, .one_machine = true});
+  EXPECT_NE(text.find("comm_port: no port is left for this rank: got 65536"), std::string::npos)
+      << text;
+}
+
 TEST(Listener, AnInterfaceThatIsNotThereIsAnErrorListingThoseThatAre) {
   const std::string text = error_of({.interface = "ib77"});
   EXPECT_NE(text.find("comm_interface"), std::string::npos) << text;
