@@ -24,7 +24,7 @@ constexpr size_t kAlignment = 64;
 // What is kept beside the most that was ever used at a time: an eighth of that, and of a small
 // working set enough that it is never given back.
 constexpr int64_t kKeptShare = 8;
-constexpr int64_t kKeptAtLeast = int64_t{128} << 20;
+constexpr int64_t kKeptAtLeast = int64_t{32} << 20;
 
 constexpr size_t kPage = 4096;
 

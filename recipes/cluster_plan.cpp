@@ -64,7 +64,7 @@ Hardware hardware_of(const Cluster& cluster) {
 
 void require_memory(const Recipe& recipe, const Cluster& cluster) {
   const auto spec = spec_at_hand(recipe);
-  if (!spec || !is_known(cluster)) return;
+  if (!spec || !is_known(cluster) || !recipe.loader.packing) return;
   require_fit(recipe, *spec);
   const PlanInput input = plan_input(recipe, *spec, hardware_of(cluster), recipe.adapter_path);
   const Plan plan = make_plan(input);

@@ -15,7 +15,7 @@ Hardware hardware_of(const launch::Cluster& cluster);
 // Throws kBadRecipe where the recipe does not fit the memory of the cluster's ranks, saying what
 // is missing and what would save most. What can't be known here is left to the ranks, which ask
 // again: the model where its config.json is not at hand, the memory of nodes without GPUs that the
-// cluster file does not give.
+// cluster file does not give, rows that are not packed, which may be shorter than max_length.
 void require_memory(const Recipe& recipe, const launch::Cluster& cluster);
 
 }  // namespace hone::recipes

@@ -65,6 +65,23 @@ int64_t measured_bytes(const PlannedRun& planned, at::Device device) {
          static_cast<int64_t>(planned.input.hardware.reserved_bytes);
 }
 
+// The longest row there is, where rows are not packed.
+int64_t longest_row(const data::TokenCache& cache, int64_t max_length) {
+  int64_t longest = 1;
+  for (const uint64_t row : cache.kept_rows())
+    longest = std::max(longest, cache.num_row_tokens(static_cast<int64_t>(row)));
+  return std::min(longest, max_length);
+}
+
+// What the data has of rows and tokens may be less than the recipe has room for.
+void limit_to_data(const Prepared& prepared, const Recipe& recipe, PlanInput& input) {
+  constexpr int64_t kFirstEpoch = 0;
+  input.micro_batch_size = std::clamp<int64_t>(prepared.train_loader->num_positions(kFirstEpoch), 1,
+                                               input.micro_batch_size);
+  if (!recipe.loader.packing)
+    input.row_tokens = longest_row(prepared.data.train, recipe.loader.max_length);
+}
+
 std::string percent_text(double planned, double measured) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%+.1f %%", 100 * (planned / measured - 1));
@@ -86,6 +103,7 @@ PlannedRun plan_run(const Recipe& recipe, const Prepared& prepared, double gemm_
         hardware_here(prepared.device, is_bfloat16, gemm_rate, memory, program),
         prepared.inputs.adapter ? prepared.inputs.adapter->folder.string() : recipe.adapter_path);
     planned.input.is_bfloat16 = is_bfloat16;
+    limit_to_data(prepared, recipe, planned.input);
     planned.plan = make_plan(planned.input);
     if (planned.plan.fits) return;
     const core::ErrorDetail detail = shortage(recipe.path, planned.input, planned.plan);

@@ -31,6 +31,25 @@ TEST(BadRecipe, MissingRecipeFileIsMissingInput) {
   EXPECT_NE(result.err.find("none.yaml"), std::string::npos);
 }
 
+// A model of which an optimizer state alone is more than any machine has; its weights are not read.
+TEST(BadRecipe, ARunThatDoesNotFitTheMemoryIsRefusedBeforeItsModelIsLoaded) {
+  Workspace work;
+  work.write_recipe({{"adapter", ""}, {"micro_batch_size", "4000"}, {"max_length", "4000"}});
+  std::string config = slurp(work / "model" / "config.json");
+  const auto replace = [&](const std::string& key, const std::string& value) {
+    const size_t begin = config.find(':', config.find("\"" + key + "\"")) + 1;
+    config.replace(begin, config.find_first_of(",\n", begin) - begin, " " + value);
+  };
+  replace("intermediate_size", "2000000000");
+  replace("max_position_embeddings", "8192");
+  write_text(work / "model" / "config.json", config);
+  expect_failure(work.train(), 78,
+                 {"the run does not fit the memory", "most of it", "--ignore-plan"});
+  EXPECT_FALSE(fs::exists(work / "out" / "run.json"));
+  const ProcessResult tried = work.hone({"train", "recipe.yaml", "--ignore-plan"});
+  EXPECT_EQ(tried.code, 65) << tried.err;  // the weights are not those of the config
+}
+
 TEST(BadModel, UnknownIdNamesThePlacesSearched) {
   Workspace work;
   work.write_recipe({{"model_name_or_path", "nobody/nothing"}});

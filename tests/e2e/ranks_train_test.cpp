@@ -177,7 +177,8 @@ std::vector<std::string> told(const std::string& err) {
   std::vector<std::string> lines;
   std::istringstream stream(err);
   for (std::string line; std::getline(stream, line);) {
-    if (line.find("throughput:") != std::string::npos) line = "throughput";
+    for (const char* measured : {"throughput:", "planned and measured:"})
+      if (line.find(measured) != std::string::npos) line = std::string("] [") + measured;
     line = line.substr(line.find("] [") + 1);
     lines.push_back(line.substr(0, line.find(" tokens/s")));
     if (const size_t end = lines.back().rfind("  "); end != std::string::npos)

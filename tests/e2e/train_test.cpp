@@ -6,6 +6,14 @@
 namespace hone::test {
 namespace {
 
+TEST(Train, SaysWhatWasPlannedBesideWhatTheFirstStepTook) {
+  Workspace work;
+  const ProcessResult result = work.train();
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE((result.out + result.err).find("planned and measured: memory "), std::string::npos)
+      << result.out << result.err;
+}
+
 TEST(Train, LeavesAFinishedRunFolder) {
   Workspace work;
   const ProcessResult result = work.train();

@@ -74,7 +74,7 @@ TEST(Allocator, TheCacheIsBounded) {
   const AllocatorStats stats = allocator_stats();
   EXPECT_LE(
       stats.cached_bytes + stats.live_bytes,
-      stats.peak_live_bytes + std::max<int64_t>(int64_t{128} << 20, stats.peak_live_bytes / 8));
+      stats.peak_live_bytes + std::max<int64_t>(int64_t{32} << 20, stats.peak_live_bytes / 8));
   release_cached_memory();
 }
 
