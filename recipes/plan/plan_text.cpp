@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 
@@ -109,8 +110,7 @@ std::string time_text(const PlanInput& input, const Plan& plan) {
   text += line(
       "  %.4g FLOPs%s, %.4g FLOP/s of each rank", time.step_flops,
       time.recompute_flops > 0
-          ? (" and " +
-             std::to_string(static_cast<int>(100 * time.recompute_flops / time.step_flops + 0.5)) +
+          ? (" and " + std::to_string(std::lround(100 * time.recompute_flops / time.step_flops)) +
              " % again")
                 .c_str()
           : "",
