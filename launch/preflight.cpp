@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/text.h"
 #include "launch/mpirun_line.h"
@@ -57,7 +58,7 @@ void check_interface(const Cluster& cluster) {
 }
 
 void check_host(const Cluster& cluster, const std::string& host) {
-  if (host == host_name() || host == "localhost") return;
+  if (host == core::host_name() || host == "localhost") return;
   addrinfo* found = nullptr;
   const int error = ::getaddrinfo(host.c_str(), nullptr, nullptr, &found);
   if (error != 0) {

@@ -117,12 +117,6 @@ bool process_lives(pid_t pid, int64_t start) {
   return !fields.empty() && fields[0] != "Z" && fields[0] != "X" && process_start(pid) == start;
 }
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) != 0) return "?";
-  return name.data();
-}
-
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};

@@ -33,8 +33,6 @@ int64_t process_start(pid_t pid);
 // Whether the process that began then still runs (a zombie does not).
 bool process_lives(pid_t pid, int64_t start);
 
-std::string host_name();
-
 // "2026-01-31T12:00:00Z"
 std::string utc_now();
 

@@ -1,7 +1,6 @@
 #include "launch/rank_environment.h"
 
 #include <charconv>
-#include <cstdlib>
 #include <optional>
 #include <vector>
 
@@ -24,7 +23,7 @@ using core::ErrorKind;
 
 class Variables {
  public:
-  explicit Variables(const ReadEnvironment& read) : read_(read) {}
+  explicit Variables(const core::ReadEnvironment& read) : read_(read) {}
 
   std::optional<int> number(const char* name) const {
     const std::string text = read_(name);
@@ -40,7 +39,7 @@ class Variables {
   bool has(const char* name) const { return !read_(name).empty(); }
 
  private:
-  const ReadEnvironment& read_;
+  const core::ReadEnvironment& read_;
 };
 
 struct Names {
@@ -126,14 +125,7 @@ const char* name_of(StartedBy started_by) {
   return "nobody";
 }
 
-ReadEnvironment process_environment() {
-  return [](const char* name) -> std::string {
-    const char* value = std::getenv(name);
-    return value == nullptr ? "" : value;
-  };
-}
-
-RankEnvironment read_rank_environment(const ReadEnvironment& read) {
+RankEnvironment read_rank_environment(const core::ReadEnvironment& read) {
   const Variables variables(read);
   RankEnvironment environment = read_launcher(variables);
   if (variables.has(kPlain.rank) || variables.has(kPlain.world_size)) {

@@ -1,15 +1,11 @@
 // Which rank of a run this process is, as who started it says in the environment.
 #pragma once
 
-#include <functional>
 #include <string>
 
+#include "core/environment.h"
+
 namespace hone::launch {
-
-// The value of an environment variable; empty when it is not set.
-using ReadEnvironment = std::function<std::string(const char* name)>;
-
-ReadEnvironment process_environment();  // this process's
 
 enum class StartedBy {
   kAlone,    // nobody says anything
@@ -32,7 +28,7 @@ struct RankEnvironment {
 // Throws kBadRecipe, naming the variables, when one that must be there is not or is no number, a
 // number is out of its range, or two of those who started it contradict each other. Ranks that
 // mpirun starts inside a job of SLURM are mpirun's.
-RankEnvironment read_rank_environment(const ReadEnvironment& read);
+RankEnvironment read_rank_environment(const core::ReadEnvironment& read);
 
 // Throws kBadRecipe for several ranks that nothing brings together, kPeerLost when fewer ranks than
 // `hone launch` meant are there.

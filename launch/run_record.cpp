@@ -1,5 +1,6 @@
 #include "launch/run_record.h"
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
@@ -75,7 +76,7 @@ std::optional<RunRecord> read_record(const fs::path& output_dir) {
 }
 
 bool runs_here(const RunRecord& record) {
-  return record.launcher == Launcher::kMpirun && record.host == host_name() &&
+  return record.launcher == Launcher::kMpirun && record.host == core::host_name() &&
          process_lives(record.pid, record.pid_start);
 }
 

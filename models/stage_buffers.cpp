@@ -4,15 +4,10 @@
 
 #include "kernels/allocator.h"
 #include "models/flat_memory.h"
+#include "models/spec/stage_name.h"
 
 namespace hone::models {
 namespace {
-
-std::string stage_name(int64_t index, int64_t num_stages) {
-  if (index == 0) return "embed";
-  if (index == num_stages - 1) return "head";
-  return "layers." + std::to_string(index - 1);
-}
 
 // The next `numel` elements of a flat buffer as a tensor of `shape`.
 at::Tensor view_at(const at::Tensor& flat, int64_t offset, const PlannedParameter& planned) {

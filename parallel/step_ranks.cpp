@@ -9,11 +9,6 @@ namespace {
 
 using Lists = std::vector<std::vector<Action>>;
 
-bool is_collective(const Action& action) {
-  return action.kind == ActionKind::kGather || action.kind == ActionKind::kReduce ||
-         action.kind == ActionKind::kUpdate;
-}
-
 std::vector<Action> collectives(const std::vector<Action>& actions) {
   std::vector<Action> result;
   std::ranges::copy_if(actions, std::back_inserter(result), is_collective);
@@ -263,6 +258,15 @@ std::vector<std::string> peer_problems(const Lists& ranks,
 }
 
 }  // namespace
+
+bool is_collective(const Action& action) {
+  return action.kind == ActionKind::kGather || action.kind == ActionKind::kReduce ||
+         action.kind == ActionKind::kUpdate;
+}
+
+bool is_send(const Action& action) {
+  return action.kind == ActionKind::kSendOutput || action.kind == ActionKind::kSendGradient;
+}
 
 std::vector<std::string> collective_problems(const Lists& ranks,
                                              const std::vector<StageDescriptor>& stages,

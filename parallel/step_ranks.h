@@ -11,6 +11,9 @@
 
 namespace hone::parallel {
 
+bool is_collective(const Action& action);
+bool is_send(const Action& action);
+
 // Where the collectives of ranks that call all of them together differ, one line for each rank that
 // differs from the first: such a step would hang. Empty when they are equal. `numbers` are what
 // the ranks are called, without them 0, 1, ...

@@ -67,7 +67,7 @@ void require_memory(const Recipe& recipe, const Cluster& cluster) {
   if (!spec || !is_known(cluster) || !recipe.loader.packing) return;
   require_fit(recipe, *spec);
   const PlanInput input = plan_input(recipe, *spec, hardware_of(cluster), recipe.adapter_path);
-  const Plan plan = make_plan(input);
+  const Plan plan = estimate(input);
   if (!plan.fits) core::fail(ErrorKind::kBadRecipe, shortage(recipe.path, input, plan));
 }
 

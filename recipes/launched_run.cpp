@@ -11,6 +11,7 @@
 #include <functional>
 #include <thread>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
@@ -85,7 +86,7 @@ std::string mpirun_state(const RunRecord& record) {
     return "ended " + record.ended + " with exit code " + std::to_string(*record.exit_code) + ", " +
            size_text(record);
   }
-  if (record.host != launch::host_name())
+  if (record.host != core::host_name())
     return "was started on " + record.host + since + ": ask there whether it runs";
   if (launch::runs_here(record)) return "runs as process " + std::to_string(record.pid) + since;
   return "was ended without a word (its process " + std::to_string(record.pid) +
@@ -187,7 +188,7 @@ int cancel_run(const fs::path& output_dir, bool now) {
     std::printf("%s\n", mpirun_state(record).c_str());
     return 0;
   }
-  if (record.host != launch::host_name()) {
+  if (record.host != core::host_name()) {
     core::fail(ErrorKind::kUnavailable, {.what = "the run is on another machine",
                                          .where = output_dir.string(),
                                          .got = record.host,

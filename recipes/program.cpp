@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <new>
 
+#include "core/environment.h"
 #include "core/log.h"
 #include "core/text.h"
 
@@ -14,12 +15,6 @@ namespace {
 
 using core::Error;
 using core::ErrorKind;
-
-std::string host_name() {
-  char name[256] = "";
-  if (::gethostname(name, sizeof name - 1) != 0) return "?";
-  return name;
-}
 
 int report(const Error& error) {
   std::fflush(stdout);
@@ -72,7 +67,7 @@ std::string error_report(const Error& error, int rank, std::optional<int64_t> st
   const std::string text = core::redact(error.what());
   const std::string what = core::redact(error.detail().what);
   std::string fatal = "FATAL " + std::to_string(error.exit_code()) +
-                      " rank=" + std::to_string(rank) + " host=" + host_name() +
+                      " rank=" + std::to_string(rank) + " host=" + core::host_name() +
                       (step ? " step=" + std::to_string(*step) : "") +
                       " what=" + core::excerpt(what.substr(0, what.find('\n')), 400);
   if (!error.detail().where.empty())

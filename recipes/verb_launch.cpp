@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "launch/mpirun_line.h"
@@ -118,7 +119,7 @@ int print_dry_run(const Cluster& cluster, const Job& job) {
 RunRecord new_record(const Cluster& cluster, const Job& job) {
   RunRecord record;
   record.launcher = cluster.launcher;
-  record.host = launch::host_name();
+  record.host = core::host_name();
   record.log = launch::log_file(job.output_dir).string();
   record.cluster = fs::absolute(cluster.path).string();
   record.started = launch::utc_now();

@@ -1,7 +1,6 @@
 #include "parallel/comm/choose.h"
 
 #include <charconv>
-#include <cstdlib>
 #include <system_error>
 
 #include "core/error.h"
@@ -15,7 +14,7 @@ namespace {
 using core::ErrorKind;
 using core::fail;
 
-bool launched(const ReadEnvironment& environment) {
+bool launched(const core::ReadEnvironment& environment) {
   // Open MPI's mpirun; PMIx (srun --mpi=pmix, prterun); PMI-1 and PMI-2 (srun, Hydra).
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
     if (!environment(name).empty()) return true;
@@ -25,7 +24,7 @@ bool launched(const ReadEnvironment& environment) {
 
 }  // namespace
 
-std::string choose_backend(const std::string& wanted, const ReadEnvironment& environment) {
+std::string choose_backend(const std::string& wanted, const core::ReadEnvironment& environment) {
   if (wanted == "solo" || wanted == "mpi" || wanted == "nccl" || wanted == "tcp") return wanted;
   if (wanted != "auto") {
     fail(ErrorKind::kBadRecipe, {.what = "no such communication backend",
@@ -46,7 +45,7 @@ std::string choose_backend(const std::string& wanted, const ReadEnvironment& env
   return "solo";
 }
 
-int local_rank(const ReadEnvironment& environment) {
+int local_rank(const core::ReadEnvironment& environment) {
   for (const char* name :
        {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID", "LOCAL_RANK"}) {
     const std::string value = environment(name);
@@ -57,15 +56,8 @@ int local_rank(const ReadEnvironment& environment) {
   return 0;
 }
 
-ReadEnvironment process_environment() {
-  return [](const char* variable) -> std::string {
-    const char* value = std::getenv(variable);
-    return value == nullptr ? "" : value;
-  };
-}
-
 Communicator make_communicator(const std::string& backend) {
-  const ReadEnvironment read = process_environment();
+  const core::ReadEnvironment read = core::process_environment();
   const std::string name = choose_backend(backend, read);
   if (name == "solo") return Communicator(make_solo());
   if (name == "mpi") return Communicator(make_mpi());

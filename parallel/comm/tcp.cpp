@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "parallel/comm/combine.h"
+#include "parallel/comm/split_group.h"
 #include "parallel/comm/tcp_mesh.h"
 
 namespace hone::parallel {
@@ -146,19 +147,13 @@ class TcpBackend : public Backend {
 
   // The members of a group give it the same number without asking: a hash of how it came to be.
   std::shared_ptr<Backend> split(int color, int key) override {
-    const std::vector<int> here = split_members(*this, color, key);
-    std::vector<int> members;
-    int rank = -1;
-    for (const int member : here) {
-      if (member == rank_) rank = static_cast<int>(members.size());
-      members.push_back(members_[static_cast<size_t>(member)]);
-    }
+    SplitGroup mine = split_group(*this, members_, color, key);
     uint64_t group = group_;
     for (const uint64_t part : {next_split_++, static_cast<uint64_t>(color)}) {
       group = (group ^ (part + 0x9e3779b97f4a7c15ULL)) * 0xbf58476d1ce4e5b9ULL;
       group ^= group >> 31;
     }
-    return std::make_shared<TcpBackend>(engine_, group, std::move(members), rank);
+    return std::make_shared<TcpBackend>(engine_, group, std::move(mine.members), mine.rank);
   }
 
   void abort(int, const std::string& message) override {

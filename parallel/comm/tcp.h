@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "core/environment.h"
 #include "parallel/comm/backend.h"
-#include "parallel/comm/choose.h"
 
 namespace hone::parallel {
 
@@ -23,7 +23,7 @@ struct TcpRendezvous {
 
 // From RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT and HONE_RENDEZVOUS_SECONDS. Throws kBadRecipe
 // for what is missing or out of range.
-TcpRendezvous read_rendezvous(const ReadEnvironment& environment);
+TcpRendezvous read_rendezvous(const core::ReadEnvironment& environment);
 
 // A socket to every other rank, by rank; -1 for this one. Throws kUnavailable when rank 0's port is
 // in use or its address can't be found; kPeerLost, with their numbers, when ranks do not come in

@@ -269,7 +269,7 @@ class Meeting {
   std::vector<Place> places_;
 };
 
-int number_of(const ReadEnvironment& environment, const char* name, int minimum, int maximum,
+int number_of(const core::ReadEnvironment& environment, const char* name, int minimum, int maximum,
               int otherwise) {
   const std::string text = environment(name);
   if (text.empty() && otherwise >= 0) return otherwise;
@@ -287,7 +287,7 @@ int number_of(const ReadEnvironment& environment, const char* name, int minimum,
 
 }  // namespace
 
-TcpRendezvous read_rendezvous(const ReadEnvironment& environment) {
+TcpRendezvous read_rendezvous(const core::ReadEnvironment& environment) {
   constexpr int kMostRanks = 4096;
   TcpRendezvous rendezvous;
   rendezvous.size = number_of(environment, "WORLD_SIZE", 1, kMostRanks, -1);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "parallel/comm/split_group.h"
 #include "parallel/comm/thread_world.h"
 
 namespace hone::parallel {
@@ -134,17 +135,11 @@ class ThreadBackend : public Backend {
   }
 
   std::shared_ptr<Backend> split(int color, int key) override {
-    const std::vector<int> here = split_members(*this, color, key);
-    std::vector<int> members;
-    int rank = -1;
-    for (const int member : here) {
-      if (member == rank_) rank = static_cast<int>(members.size());
-      members.push_back(members_[static_cast<size_t>(member)]);
-    }
+    SplitGroup mine = split_group(*this, members_, color, key);
     const std::lock_guard lock(world_->lock);
     int64_t& group = world_->groups[{group_, ++splits_, color}];
     if (group == 0) group = world_->next_group++;
-    return std::make_shared<ThreadBackend>(world_, group, std::move(members), rank);
+    return std::make_shared<ThreadBackend>(world_, group, std::move(mine.members), mine.rank);
   }
 
   void abort(int exit_code, const std::string& message) override {

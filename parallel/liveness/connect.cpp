@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "parallel/comm/agree.h"
@@ -67,7 +68,7 @@ void require_all_met(Communicator& world, const std::string& missing) {
 
 ConnectedRanks connect_ranks(Communicator& world, const ConnectOptions& options) {
   std::optional<Listener> listener;
-  const std::vector<std::string> hosts = gather_texts(world, machine_name());
+  const std::vector<std::string> hosts = gather_texts(world, core::host_name());
   together(world, [&] { listener.emplace(listen_options(options, hosts, world.rank())); });
   ConnectedRanks connected;
   connected.ranks = endpoints_from(gather_texts(world, endpoint_json(listener->endpoint()).dump()));

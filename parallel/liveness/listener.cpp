@@ -17,6 +17,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/text.h"
 
@@ -123,7 +124,7 @@ std::string chosen_address(const ListenOptions& options) {
     fail_interface("this machine has no such interface", options.interface, all);
   }
   // What others resolve this machine's name to they can most likely reach.
-  for (const std::string& address : addresses_of_name(machine_name())) {
+  for (const std::string& address : addresses_of_name(core::host_name())) {
     for (const Interface& one : all) {
       if (one.address == address && !one.is_loopback) return address;
     }
@@ -163,7 +164,7 @@ Listener::Listener(const ListenOptions& options) {
                                        .got = std::to_string(options.port),
                                        .expected = "at most " + std::to_string(kMaxPort)});
   }
-  endpoint_ = {.host = machine_name(), .address = chosen_address(options), .port = options.port};
+  endpoint_ = {.host = core::host_name(), .address = chosen_address(options), .port = options.port};
   SocketAddress address = parse_address(endpoint_.address, options.port);
   socket_ = make_socket(address.storage.ss_family);
   const int on = 1;
@@ -187,11 +188,6 @@ Listener::Listener(const ListenOptions& options) {
   endpoint_.port = ntohs(address.storage.ss_family == AF_INET
                              ? reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port
                              : reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_port);
-}
-
-std::string machine_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "?";
 }
 
 Socket start_connect(const Endpoint& to) {

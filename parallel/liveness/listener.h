@@ -52,8 +52,6 @@ class Listener {
   Socket socket_;
 };
 
-std::string machine_name();
-
 // Starts to connect, without waiting: the socket becomes writable when that is over. Not open where
 // it fails at once; errno says why.
 Socket start_connect(const Endpoint& to);

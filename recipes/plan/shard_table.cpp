@@ -4,6 +4,7 @@
 
 #include "models/spec/sharding.h"
 #include "models/spec/stage_bytes.h"
+#include "models/spec/stage_name.h"
 #include "models/spec/trained_modules.h"
 
 namespace hone::recipes {
@@ -44,11 +45,6 @@ int64_t numel(const std::vector<int64_t>& shape) {
   int64_t count = 1;
   for (const int64_t size : shape) count *= size;
   return count;
-}
-
-std::string stage_name(size_t index, size_t num_stages) {
-  if (index == 0) return "embed";
-  return index + 1 == num_stages ? "head" : "layers." + std::to_string(index - 1);
 }
 
 // Part of a flat buffer that is kept where `is_sharded`, else all of it.
@@ -119,10 +115,11 @@ ShardTable make_shard_table(const PlanInput& input) {
       plan, [](const auto& planned) { return planned.key == "model.embed_tokens.lora_A"; });
   for (size_t i = 0; i < num_stages; ++i) {
     table.num_trainable += trainable[i];
-    table.stages.push_back({.name = stage_name(i, num_stages),
-                            .num_trainable = trainable[i],
-                            .backward_reads_parameters = i > 0 || adapts_embedding,
-                            .is_gathered = is_sharded});
+    table.stages.push_back(
+        {.name = models::stage_name(static_cast<int64_t>(i), static_cast<int64_t>(num_stages)),
+         .num_trainable = trainable[i],
+         .backward_reads_parameters = i > 0 || adapts_embedding,
+         .is_gathered = is_sharded});
   }
   if (table.has_tied_head) table.stages.back().shares_with = 0;
   for (int64_t rank = 0; rank < input.layout.tp; ++rank) {

@@ -12,11 +12,6 @@ using parallel::Action;
 using parallel::ActionKind;
 using Lists = std::vector<std::vector<Action>>;
 
-bool is_collective(const Action& action) {
-  return action.kind == ActionKind::kGather || action.kind == ActionKind::kReduce ||
-         action.kind == ActionKind::kUpdate;
-}
-
 // The rank of the first tensor and context rank.
 int64_t rank_of(const parallel::Layout& layout, int64_t place, int64_t data_rank) {
   return parallel::rank_at(layout, {.replicate = data_rank / layout.dp_shard,
@@ -27,7 +22,8 @@ int64_t rank_of(const parallel::Layout& layout, int64_t place, int64_t data_rank
 // With the numbers of micro-batches that data-parallel rank 0 has instead of `data_rank`'s.
 void renumber(std::vector<Action>& actions, int64_t data_rank) {
   for (Action& action : actions) {
-    if (action.micro_batch >= 0 && !is_collective(action) && action.kind != ActionKind::kFree)
+    if (action.micro_batch >= 0 && !parallel::is_collective(action) &&
+        action.kind != ActionKind::kFree)
       action.micro_batch -= data_rank;
   }
 }
@@ -60,10 +56,8 @@ void run_kinds(const PlanInput& input, const std::vector<parallel::StageDescript
 
 void count_exchanges(StepLists& lists) {
   for (const std::vector<Action>& actions : lists.by_place) {
-    lists.num_collectives += std::ranges::count_if(actions, is_collective);
-    lists.num_messages += std::ranges::count_if(actions, [](const Action& action) {
-      return action.kind == ActionKind::kSendOutput || action.kind == ActionKind::kSendGradient;
-    });
+    lists.num_collectives += std::ranges::count_if(actions, parallel::is_collective);
+    lists.num_messages += std::ranges::count_if(actions, parallel::is_send);
   }
 }
 

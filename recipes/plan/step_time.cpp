@@ -31,7 +31,17 @@ enum Axis : size_t { kTensor, kContext, kShard, kReplicate, kPipeline, kNumAxes 
 class Clock {
  public:
   Clock(const PlanInput& input, const ShardTable& table, const StepLists& lists)
-      : input_(input), table_(table), lists_(lists), flops_(stage_flops(input, table)) {
+      : input_(input),
+        table_(table),
+        lists_(lists),
+        flops_(stage_flops(input, table)),
+        num_recomputed_(flops_.size()) {
+    for (const auto& actions : lists.by_place) {
+      for (const Action& action : actions) {
+        if (action.kind == ActionKind::kRecompute)
+          ++num_recomputed_[static_cast<size_t>(action.stage)];
+      }
+    }
     const parallel::Layout& layout = input.layout;
     const std::array<std::pair<const char*, int64_t>, kNumAxes> axes{
         {{"tensor", layout.tp},
@@ -89,17 +99,13 @@ class Clock {
   void count_flops() {
     const double ranks_of_a_micro_batch = of(input_.layout.tp * input_.layout.cp);
     const double count = of(input_.num_micro_batches());
-    double forward = 0, all = 0;
-    for (const StageFlops& flops : flops_) all += flops.forward + flops.backward;
-    for (const auto& actions : lists_.by_place) {
-      for (const Action& action : actions) {
-        if (action.kind == ActionKind::kRecompute)
-          forward += flops_[static_cast<size_t>(action.stage)].forward;
-      }
+    double again = 0, all = 0;
+    for (size_t stage = 0; stage < flops_.size(); ++stage) {
+      all += flops_[stage].forward + flops_[stage].backward;
+      again += num_recomputed_[stage] * flops_[stage].forward;
     }
     plan_.step_flops = all * ranks_of_a_micro_batch * count;
-    plan_.recompute_flops =
-        forward * ranks_of_a_micro_batch * of(input_.layout.data_parallel_size());
+    plan_.recompute_flops = again * ranks_of_a_micro_batch * of(input_.layout.data_parallel_size());
   }
 
   // Seconds of a stage, forward and backward, for a micro-batch, with what it exchanges inside.
@@ -110,7 +116,7 @@ class Clock {
       const bool is_block = stage > 0 && stage < last;
       const double both = (flops_[stage].forward + flops_[stage].backward) / flops_per_second() +
                           memory_seconds(stage, is_block);
-      costs.push_back(both + tensor_seconds(is_block, both) + context_seconds(is_block, both));
+      costs.push_back(both + tensor_seconds(is_block, both) + context_seconds(is_block));
     }
     return costs;
   }
@@ -143,7 +149,7 @@ class Clock {
   }
 
   // Tokens for heads and back, forward and backward.
-  double context_seconds(bool is_block, double /*compute*/) {
+  double context_seconds(bool is_block) {
     AxisTraffic& axis = traffic_[kContext];
     if (axis.size == 1 || !is_block) return 0;
     const models::ModelSpec& spec = input_.spec;
@@ -152,8 +158,8 @@ class Clock {
     const double width = heads * of(spec.head_dim) / of(input_.layout.tp);
     constexpr double kBoth = 2, kMessages = 4;
     const double sent = kBoth * ring_bytes(kContext, tokens() * width * of(input_.element_bytes()));
-    return add(axis, sent, seconds_of(kContext, sent, kMessages * of(axis.size - 1)),
-               seconds_of(kContext, sent, kMessages * of(axis.size - 1)));
+    const double seconds = seconds_of(kContext, sent, kMessages * of(axis.size - 1));
+    return add(axis, sent, seconds, seconds);
   }
 
   // For every micro-batch of the stages of one place.
@@ -183,12 +189,9 @@ class Clock {
   // Of all places together.
   double recompute_seconds() const {
     double seconds = 0;
-    for (const auto& actions : lists_.by_place) {
-      for (const Action& action : actions) {
-        if (action.kind != ActionKind::kRecompute) continue;
-        const auto stage = static_cast<size_t>(action.stage);
-        seconds += flops_[stage].forward / flops_per_second() + memory_seconds(stage, true) / 3;
-      }
+    for (size_t stage = 0; stage < flops_.size(); ++stage) {
+      seconds += num_recomputed_[stage] *
+                 (flops_[stage].forward / flops_per_second() + memory_seconds(stage, true) / 3);
     }
     return seconds;
   }
@@ -238,15 +241,7 @@ class Clock {
   void replicate_traffic() {
     AxisTraffic& axis = traffic_[kReplicate];
     if (axis.size == 1) return;
-    double most = 0;
-    for (int64_t place = 0; place < input_.layout.pp; ++place) {
-      double bytes = 0;
-      const auto held = parallel::held_stages(table_.stages, input_.pipeline, place);
-      for (size_t stage = 0; stage < held.size(); ++stage)
-        if (held[stage]) bytes += trainable_bytes(static_cast<int64_t>(stage));
-      most = std::max(most, bytes);
-    }
-    const double kept = most / of(input_.layout.dp_shard * input_.layout.cp);
+    const double kept = kFloat * most_trainable() / of(input_.layout.dp_shard * input_.layout.cp);
     constexpr double kThereAndBack = 2;
     axis.bytes = kThereAndBack * ring_bytes(kReplicate, kept);
     axis.seconds = seconds_of(kReplicate, axis.bytes,
@@ -264,10 +259,7 @@ class Clock {
         tokens() / of(input_.layout.tp) * of(input_.spec.hidden_size) * of(input_.element_bytes());
     int64_t most = 0;
     for (const auto& actions : lists_.by_place) {
-      most = std::max<int64_t>(most, std::ranges::count_if(actions, [](const Action& action) {
-                                 return action.kind == ActionKind::kSendOutput ||
-                                        action.kind == ActionKind::kSendGradient;
-                               }));
+      most = std::max<int64_t>(most, std::ranges::count_if(actions, parallel::is_send));
     }
     axis.bytes = of(most) * message;
     axis.seconds = seconds_of(kPipeline, axis.bytes, of(most));
@@ -275,22 +267,28 @@ class Clock {
   }
 
   double update_seconds() const {
-    double most = 0;
+    return kUpdateBytes * most_trainable() / of(input_.layout.dp_shard * input_.layout.cp) /
+           input_.hardware.memory_bandwidth;
+  }
+
+  // Elements of the place in the pipeline that holds most.
+  double most_trainable() const {
+    int64_t most = 0;
     for (int64_t place = 0; place < input_.layout.pp; ++place) {
-      double elements = 0;
       const auto held = parallel::held_stages(table_.stages, input_.pipeline, place);
+      int64_t elements = 0;
       for (size_t stage = 0; stage < held.size(); ++stage)
-        if (held[stage]) elements += of(table_.of(0, stage).trainable);
+        if (held[stage]) elements += table_.of(0, stage).trainable;
       most = std::max(most, elements);
     }
-    return kUpdateBytes * most / of(input_.layout.dp_shard * input_.layout.cp) /
-           input_.hardware.memory_bandwidth;
+    return of(most);
   }
 
   const PlanInput& input_;
   const ShardTable& table_;
   const StepLists& lists_;
   const std::vector<StageFlops> flops_;
+  std::vector<double> num_recomputed_;  // by stage, micro-batches of a step on a rank
   std::vector<AxisTraffic> traffic_;
   TimePlan plan_;
 };

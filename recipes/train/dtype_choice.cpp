@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "parallel/comm/agree.h"
 #include "parallel/comm/choose.h"
@@ -35,7 +36,7 @@ at::Device choose_device(const std::string& name) {
                 .hint = "use device: cpu, or build with the cuda preset"});
   }
   if (!has_cuda || name == "cpu") return at::kCPU;
-  const int rank = parallel::local_rank(parallel::process_environment());
+  const int rank = parallel::local_rank(core::process_environment());
   const int num_devices = at::detail::getCUDAHooks().getNumGPUs();
   if (rank >= num_devices) {
     core::fail(core::ErrorKind::kBadRecipe,

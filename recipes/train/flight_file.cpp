@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "core/environment.h"
 #include "core/files.h"
 #include "core/text.h"
 #include "parallel/liveness/listener.h"
@@ -54,9 +55,8 @@ std::filesystem::path flight_path(const std::filesystem::path& output_dir, int r
 
 void write_flight_file(const std::filesystem::path& output_dir, const FlightFile& file,
                        const parallel::FlightRecord& record) {
-  Json json{{"rank", file.rank},     {"host", parallel::machine_name()},
-            {"process", ::getpid()}, {"written", now()},
-            {"reason", file.reason}, {"step", record.status().step},
+  Json json{{"rank", file.rank},     {"host", core::host_name()}, {"process", ::getpid()},
+            {"written", now()},      {"reason", file.reason},     {"step", record.status().step},
             {"lost", Json::array()}, {"actions", Json::array()}};
   for (const Loss& loss : file.losses) json["lost"].push_back(loss_json(loss));
   for (const parallel::FlightEntry& entry : record.entries())

@@ -2,11 +2,11 @@
 
 #include <ATen/DeviceAccelerator.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 
+#include "core/environment.h"
 #include "core/text.h"
 #include "parallel/comm/agree.h"
 #include "recipes/machine.h"
@@ -17,18 +17,12 @@
 namespace hone::recipes {
 namespace {
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
 // Of a rank: a GPU's, or its share of what the ranks of its machine have together.
 int64_t memory_of_rank(at::Device device, parallel::Communicator& world) {
-  const std::vector<std::string> hosts = parallel::gather_texts(world, host_name());
+  const std::vector<std::string> hosts = parallel::gather_texts(world, core::host_name());
   if (!device.is_cpu())
     return static_cast<int64_t>(at::accelerator::getMemoryInfo(device.index()).second);
-  return memory_bytes() / std::ranges::count(hosts, host_name());
+  return memory_bytes() / std::ranges::count(hosts, core::host_name());
 }
 
 // The smallest of all ranks, which all plan with.
@@ -104,7 +98,7 @@ PlannedRun plan_run(const Recipe& recipe, const Prepared& prepared, double gemm_
         prepared.inputs.adapter ? prepared.inputs.adapter->folder.string() : recipe.adapter_path);
     planned.input.is_bfloat16 = is_bfloat16;
     limit_to_data(prepared, recipe, planned.input);
-    planned.plan = make_plan(planned.input);
+    planned.plan = estimate(planned.input);
     if (planned.plan.fits) return;
     const core::ErrorDetail detail = shortage(recipe.path, planned.input, planned.plan);
     if (!ignores_shortage) core::fail(core::ErrorKind::kBadRecipe, detail);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/text.h"
 #include "parallel/comm/agree.h"
 #include "parallel/comm/link_probe.h"
@@ -121,7 +122,7 @@ void inspect_ranks(WatchedRanks& ranks, parallel::Mesh& mesh, const Recipe& reci
   });
   if (ranks.world.size() == 1) return;
   const auto rates = parallel::gather_texts(ranks.world, link_rates(mesh, device).dump());
-  const auto hosts = parallel::gather_texts(ranks.world, parallel::machine_name());
+  const auto hosts = parallel::gather_texts(ranks.world, core::host_name());
   const std::vector<double> offsets = parallel::clock_offsets(ranks.world);
   if (ranks.world.rank() != 0) return;
   const auto num_hosts = std::set<std::string>(hosts.begin(), hosts.end()).size();

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "core/environment.h"
 #include "core/json.h"
 #include "launch/binding.h"
 #include "launch/process.h"
@@ -30,7 +31,7 @@ std::vector<launch::RankPlace> gather_places(parallel::Communicator& world,
 
 void settle_threads(parallel::Communicator& world) {
   if (world.size() == 1) return;
-  launch::RankPlace mine{.host = launch::host_name(),
+  launch::RankPlace mine{.host = core::host_name(),
                          .cores = launch::cores_text(launch::allowed_cores())};
   const auto places = gather_places(world, mine);
   if (std::getenv("OMP_NUM_THREADS") == nullptr)

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/log.h"
 #include "core/temporary_folder.h"
 #include "launch/rank_environment.h"
@@ -71,7 +72,7 @@ class ErrorsOnly {
 // Seconds that MPI's start may take; a cluster's nodes can be minutes apart.
 constexpr int kStartSeconds = 300;
 
-int start_seconds(const parallel::ReadEnvironment& environment) {
+int start_seconds(const core::ReadEnvironment& environment) {
   const std::string text = environment("HONE_START_TIMEOUT");
   if (text.empty()) return kStartSeconds;
   int seconds = 0;
@@ -85,15 +86,6 @@ int start_seconds(const parallel::ReadEnvironment& environment) {
   return seconds;
 }
 
-// As the launcher says it: MPI can't yet.
-int rank_of_process(const parallel::ReadEnvironment& environment) {
-  for (const char* name :
-       {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID", "RANK"}) {
-    if (const std::string text = environment(name); !text.empty()) return std::atoi(text.c_str());
-  }
-  return 0;
-}
-
 [[noreturn]] void end_late_start(int seconds, int rank) {
   const core::Error error(
       ErrorKind::kPeerLost,
@@ -105,11 +97,12 @@ int rank_of_process(const parallel::ReadEnvironment& environment) {
   ::_exit(error.exit_code());
 }
 
-parallel::Communicator start_ranks() {
-  const parallel::ReadEnvironment environment = parallel::process_environment();
+// `rank` is the launcher's word: MPI has none yet.
+parallel::Communicator start_ranks(int rank) {
+  const core::ReadEnvironment environment = core::process_environment();
   if (parallel::choose_backend("auto", environment) == "solo")
     return parallel::make_communicator("auto");
-  const int seconds = start_seconds(environment), rank = rank_of_process(environment);
+  const int seconds = start_seconds(environment);
   const parallel::StartWatch watch(std::chrono::seconds(seconds),
                                    [=] { end_late_start(seconds, rank); });
   return parallel::make_communicator("auto");
@@ -122,8 +115,9 @@ bool wants_nccl(const std::string& backend, at::Device device, int num_ranks) {
 }  // namespace
 
 int on_ranks(const std::function<int(parallel::Communicator& world)>& work) {
-  launch::require_rendezvous(launch::read_rank_environment(launch::process_environment()));
-  parallel::Communicator world = start_ranks();
+  const auto environment = launch::read_rank_environment(core::process_environment());
+  launch::require_rendezvous(environment);
+  parallel::Communicator world = start_ranks(environment.rank);
   core::set_up_log(world.rank(), false);
   try {
     settle_threads(world);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "launch/job.h"
 #include "launch/process.h"
@@ -41,7 +42,8 @@ TEST(RunRecord, OneThatMakesNoSenseIsAnError) {
 }
 
 TEST(RunRecord, AnotherProcessOfTheSameNumberIsNotTheRun) {
-  RunRecord record{.pid = ::getpid(), .pid_start = process_start(::getpid()), .host = host_name()};
+  RunRecord record{
+      .pid = ::getpid(), .pid_start = process_start(::getpid()), .host = core::host_name()};
   EXPECT_TRUE(runs_here(record));
   record.pid_start += 1;
   EXPECT_FALSE(runs_here(record));

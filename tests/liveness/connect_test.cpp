@@ -1,5 +1,6 @@
 #include "parallel/liveness/connect.h"
 
+#include "core/environment.h"
 #include "parallel/comm/agree.h"
 #include "parallel/comm/threads.h"
 #include "tests/liveness/peers.h"
@@ -26,7 +27,7 @@ TEST(ConnectRanks, AllAreConnectedAndKnowWhereTheOthersAre) {
     const ConnectedRanks connected = connect_ranks(world, {});
     EXPECT_EQ(connected.links.size(), 2u);
     EXPECT_EQ(connected.ranks.size(), 3u);
-    for (const Endpoint& rank : connected.ranks) EXPECT_EQ(rank.host, machine_name());
+    for (const Endpoint& rank : connected.ranks) EXPECT_EQ(rank.host, core::host_name());
   });
 }
 
@@ -56,7 +57,7 @@ TEST(ConnectRanks, RanksThatDoNotAnswerInTimeAreNamedToAll) {
   const auto errors = errors_of({.timeout = 0ms}, core::ErrorKind::kPeerLost);
   for (const std::string& error : errors) {
     EXPECT_EQ(error, errors[0]);
-    EXPECT_NE(error.find("from rank 0: rank 1 on " + machine_name() + " (127.0.0.1 port "),
+    EXPECT_NE(error.find("from rank 0: rank 1 on " + core::host_name() + " (127.0.0.1 port "),
               std::string::npos)
         << error;
     EXPECT_NE(error.find("comm_interface"), std::string::npos) << error;

@@ -32,11 +32,6 @@ bool is_gather_or_free(const Action& action) {
   return action.kind == ActionKind::kGather || action.kind == ActionKind::kFree;
 }
 
-bool is_collective(const Action& action) {
-  return action.kind == ActionKind::kGather || action.kind == ActionKind::kReduce ||
-         action.kind == ActionKind::kUpdate;
-}
-
 bool computes(const Action& action) { return !is_collective(action) && !is_gather_or_free(action); }
 
 // Where one stage trains, for one round, a list without that round's reduction is the list of a

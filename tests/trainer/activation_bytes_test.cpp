@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <mutex>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -36,23 +35,6 @@ struct BytesCase {
 
 void PrintTo(const BytesCase& wanted, std::ostream* out) { *out << wanted.name(); }
 
-// One document of which nearly all tokens are trained.
-data::MicroBatch micro_batch_of(int64_t vocab_size) {
-  data::MicroBatch batch;
-  for (int64_t i = 0; i < kTokens; ++i) {
-    batch.input_ids.push_back(static_cast<int32_t>((7 * i + 3) % vocab_size));
-    batch.labels.push_back(static_cast<int32_t>((7 * i + 10) % vocab_size));
-  }
-  batch.position_ids.resize(kTokens);
-  std::iota(batch.position_ids.begin(), batch.position_ids.end(), 0);
-  batch.labels.front() = -100;
-  batch.cu_doc_lens = {0, static_cast<int32_t>(kTokens)};
-  batch.sample_ids = {0};
-  batch.source_ids = {0};
-  batch.num_trained_tokens = kTokens - 1;
-  return batch;
-}
-
 struct Bytes {
   int64_t measured = 0, counted = 0;
 };
@@ -71,7 +53,7 @@ Bytes bytes_of(parallel::Communicator& world, const BytesCase& wanted, const Mod
                                             .shard_level = model.sharding.level,
                                             .pipeline = model.sharding.pipeline});
   const std::vector<data::MicroBatch> own(static_cast<size_t>(wanted.micro_batches),
-                                          micro_batch_of(model.spec.vocab_size));
+                                          one_document(kTokens, model.spec.vocab_size));
   for (int64_t step = 0; step < 2; ++step) {
     tensor_bytes.restart();
     run_step(model, optimizer, actions, own,

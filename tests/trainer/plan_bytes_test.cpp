@@ -1,7 +1,6 @@
 // What a plan says of a rank's memory before a run against what the run has.
 #include <gtest/gtest.h>
 
-#include <numeric>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -59,21 +58,6 @@ recipes::PlanInput input_of(const PlanCase& wanted, const models::Model& model) 
   return input;
 }
 
-data::MicroBatch one_document(int64_t vocab_size) {
-  data::MicroBatch batch;
-  for (int64_t i = 0; i < kTokens; ++i) {
-    batch.input_ids.push_back(static_cast<int32_t>((7 * i + 3) % vocab_size));
-    batch.labels.push_back(static_cast<int32_t>((7 * i + 10) % vocab_size));
-  }
-  batch.position_ids.resize(kTokens);
-  std::iota(batch.position_ids.begin(), batch.position_ids.end(), 0);
-  batch.cu_doc_lens = {0, static_cast<int32_t>(kTokens)};
-  batch.sample_ids = {0};
-  batch.source_ids = {0};
-  batch.num_trained_tokens = kTokens;
-  return batch;
-}
-
 struct RankBytesHere {
   recipes::KeptBytes kept;
   int64_t peak = 0;
@@ -88,14 +72,14 @@ RankBytesHere measure(models::Model& model, parallel::Mesh& mesh, const PlanCase
                                             .recompute = wanted.recompute,
                                             .shard_level = wanted.level,
                                             .pipeline = model.sharding.pipeline});
-  const std::vector<data::MicroBatch> own(2, one_document(model.spec.vocab_size));
+  const std::vector<data::MicroBatch> own(2, one_document(kTokens, model.spec.vocab_size));
   for (int64_t step = 0; step < 2; ++step) {
     tensor_bytes.restart();
     run_step(model, optimizer, actions, own,
              {.step = step,
               .mesh = &mesh,
               .num_micro_batches = count,
-              .num_trained_tokens = count * kTokens});
+              .num_trained_tokens = count * (kTokens - 1)});
   }
   return {{.parameters = parameter_bytes(model),
            .gradients = gradient_bytes(model),

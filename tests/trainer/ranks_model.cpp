@@ -1,11 +1,29 @@
 #include "tests/trainer/ranks_model.h"
 
+#include <numeric>
+
 #include "core/rng.h"
 #include "models/spec/shard_plan.h"
 #include "tests/support/model_run.h"
 #include "tests/trainer/made_model.h"
 
 namespace hone::trainer {
+
+data::MicroBatch one_document(int64_t num_tokens, int64_t vocab_size) {
+  data::MicroBatch batch;
+  for (int64_t i = 0; i < num_tokens; ++i) {
+    batch.input_ids.push_back(static_cast<int32_t>((7 * i + 3) % vocab_size));
+    batch.labels.push_back(static_cast<int32_t>((7 * i + 10) % vocab_size));
+  }
+  batch.position_ids.resize(static_cast<size_t>(num_tokens));
+  std::iota(batch.position_ids.begin(), batch.position_ids.end(), 0);
+  batch.labels.front() = -100;
+  batch.cu_doc_lens = {0, static_cast<int32_t>(num_tokens)};
+  batch.sample_ids = {0};
+  batch.source_ids = {0};
+  batch.num_trained_tokens = num_tokens - 1;
+  return batch;
+}
 
 ModelFolder::ModelFolder(const std::string& name) : base_(golden(name)) {
   if (name.starts_with("made/")) {

@@ -11,6 +11,9 @@
 
 namespace hone::trainer {
 
+// One document of which all tokens but the first are trained.
+data::MicroBatch one_document(int64_t num_tokens, int64_t vocab_size);
+
 class ModelFolder {
  public:
   // "tiny-chat" or "made/X" (made_model.h), with an adapter of every linear layer, embedding and

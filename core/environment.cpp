@@ -1,0 +1,22 @@
+#include "core/environment.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+
+namespace hone::core {
+
+ReadEnvironment process_environment() {
+  return [](const char* name) -> std::string {
+    const char* value = std::getenv(name);
+    return value == nullptr ? "" : value;
+  };
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "?";
+}
+
+}  // namespace hone::core
