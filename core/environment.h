@@ -1,4 +1,4 @@
-// What a process finds around it: variables, and the machine's name.
+// What a process finds around it: variables, the machine's name, the time.
 #pragma once
 
 #include <functional>
@@ -12,5 +12,7 @@ using ReadEnvironment = std::function<std::string(const char* name)>;
 ReadEnvironment process_environment();  // this process's
 
 std::string host_name();  // "?" where the system does not say
+
+double seconds_since_1970();
 
 }  // namespace hone::core

@@ -2,7 +2,6 @@
 
 #include <ifaddrs.h>
 #include <netdb.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/binding.h"
 #include "launch/mpirun_line.h"
 #include "launch/process.h"
 
@@ -20,15 +20,9 @@ namespace {
 
 using core::ErrorKind;
 
-int64_t available_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 void check_cores(const Cluster& cluster) {
   if (!cluster.mpirun.hosts.empty()) return;  // other machines may have more
-  const int64_t cores = available_cores();
+  const auto cores = std::max<int64_t>(1, std::ssize(allowed_cores()));
   const int64_t bound = cluster.bind == Binding::kCores ? cluster.cpus_per_rank : 0;
   const int64_t wanted = cluster.ranks_per_node * std::max<int64_t>(1, bound);
   if (wanted <= cores || cluster.mpirun.oversubscribe || cluster.num_ranks() == 1) return;

@@ -117,6 +117,21 @@ bool process_lives(pid_t pid, int64_t start) {
   return !fields.empty() && fields[0] != "Z" && fields[0] != "X" && process_start(pid) == start;
 }
 
+std::vector<pid_t> process_tree(pid_t pid) {
+  std::vector<pid_t> tree;
+  std::error_code gone;
+  const std::filesystem::path tasks = "/proc/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, gone)) {
+    std::ifstream children(task.path() / "children");
+    for (pid_t child = 0; children >> child;) {
+      const std::vector<pid_t> below = process_tree(child);
+      tree.insert(tree.end(), below.begin(), below.end());
+    }
+  }
+  tree.push_back(pid);
+  return tree;
+}
+
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};

@@ -33,6 +33,9 @@ int64_t process_start(pid_t pid);
 // Whether the process that began then still runs (a zombie does not).
 bool process_lives(pid_t pid, int64_t start);
 
+// Everything that was started below it and has not lost its parent; the process itself is last.
+std::vector<pid_t> process_tree(pid_t pid);
+
 // "2026-01-31T12:00:00Z"
 std::string utc_now();
 

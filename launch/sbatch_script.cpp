@@ -125,19 +125,35 @@ trap 'forward USR1' USR1
 trap 'forward TERM' TERM
 
 say "start $((restarts + 1)) of job $SLURM_JOB_ID on ${SLURM_JOB_NODELIST:-?} at $(date -Is)"
+mkdir -p "$output_dir/launch"
+started=$output_dir/launch/started
+# srun ends with 0 when it could not start a single rank (PMIx of a step that was killed leaves a folder that is in the way of the
+# next start of the same job). A run that has ended has written run.json; a step of another number finds its way free.
+has_run() {
+  [ "$code" -eq 0 ] || return 0
+  cat "$output_dir/run.json" > /dev/null 2>&1  # opened: NFS asks the server then, not its own memory
+  [ -n "$(find "$output_dir/run.json" -newer "$started" 2>/dev/null)" ]
+}
+for attempt in 1 2 3; do
+  touch "$started"
 )sh";
 
 constexpr const char* kEnd = R"sh( "${arguments[@]}" &
-step=$!
-code=127
-signalled=1
-while [ -n "$signalled" ]; do  # until it was not a signal that ended the wait
-  signalled=
-  wait "$step"
-  status=$?
-  [ "$status" -eq 127 ] || code=$status
+  step=$!
+  code=127
+  signalled=1
+  while [ -n "$signalled" ]; do  # until it was not a signal that ended the wait
+    signalled=
+    wait "$step"
+    status=$?
+    [ "$status" -eq 127 ] || code=$status
+  done
+  step=
+  ! has_run || break
+  code=76
+  say "srun started no rank (attempt $attempt of 3)"
+  [ -z "$stop" ] || break
 done
-step=
 say "the ranks ended with exit code $code"
 [ "$code" -le 128 ] || code=76  # ended by a signal, which they did not catch
 
@@ -169,7 +185,6 @@ if [ "$spent" -ge "$max_restarts" ]; then
   say "exit code $code: no restart is left of $max_restarts"
   exit "$code"
 fi
-mkdir -p "${count_file%/*}"
 echo "$SLURM_JOB_ID $((spent + 1))" > "$count_file"
 again "restart $((spent + 1)) of $max_restarts"
 )sh";
@@ -188,7 +203,7 @@ std::string sbatch_script(const Cluster& cluster, const Job& job) {
   text += "output_dir=" + shell_word(job.output_dir.string()) + "\n";
   text += "arguments=()\n";
   text += sweep_cases(job) + start_choice(job.start) + set_up(cluster);
-  text += kRun + shell_line(srun_words(cluster)) + " \\\n  " +
+  text += kRun + ("  " + shell_line(srun_words(cluster))) + " \\\n    " +
           shell_line(program_words(cluster, job)) + kEnd;
   return text;
 }

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "launch/last_words.h"
 #include "launch/process.h"
 
 namespace hone::launch {
@@ -117,13 +118,15 @@ void ask_to_stop(pid_t pid, int how_often) {
   }
 }
 
-void pass_on(const std::array<pollfd, 3>& waits, Child& child, Output& output) {
+void pass_on(const std::array<pollfd, 3>& waits, Child& child, Output& output,
+             std::array<LastWords, 2>& last_words) {
   std::array<char, 1 << 16> buffer{};
   for (const size_t i : {size_t{1}, size_t{2}}) {
     if (waits[i].fd < 0 || waits[i].revents == 0) continue;
     const ssize_t n = ::read(waits[i].fd, buffer.data(), buffer.size());
     if (n > 0) {
       output.write(static_cast<int>(i), buffer.data(), static_cast<size_t>(n));
+      last_words[i - 1].read({buffer.data(), static_cast<size_t>(n)});
     } else if (n == 0 || errno != EINTR) {
       int& end = i == 1 ? child.out : child.err;
       ::close(end);
@@ -132,10 +135,24 @@ void pass_on(const std::array<pollfd, 3>& waits, Child& child, Output& output) {
   }
 }
 
+// mpirun ends soon after its ranks, but waits without end for a host that is cut off. The exit code
+// that the ranks gave, once that has taken too long.
+std::optional<int> overdue(const std::array<LastWords, 2>& last_words, int64_t survivor_seconds) {
+  const auto patience = std::chrono::seconds(2 * survivor_seconds + 10);
+  std::optional<int> code;
+  for (const LastWords& words : last_words) {
+    if (words.exit_code() && words.age() < patience) return std::nullopt;
+    if (words.exit_code()) code = words.exit_code();
+  }
+  return code;
+}
+
 // Until the child has ended and its output is read; who it leaves behind with its output open is
 // not waited for.
-int watch(Child& child, StopRequests& stops, Output& output) {
+int watch(Child& child, StopRequests& stops, Output& output, int64_t survivor_seconds) {
   int status = 0;
+  std::array<LastWords, 2> last_words;
+  std::optional<int> given_up;
   for (bool has_ended = false; !has_ended || child.out >= 0 || child.err >= 0;) {
     std::array<pollfd, 3> waits{
         {{stops.descriptor(), POLLIN, 0}, {child.out, POLLIN, 0}, {child.err, POLLIN, 0}}};
@@ -146,10 +163,15 @@ int watch(Child& child, StopRequests& stops, Output& output) {
                                     : "asked to stop again: the ranks are ended");
       ask_to_stop(child.pid, stops.count());
     }
-    pass_on(waits, child, output);
+    pass_on(waits, child, output, last_words);
     if (!has_ended) has_ended = ::waitpid(child.pid, &status, WNOHANG) == child.pid;
+    if (has_ended || given_up) continue;
+    given_up = overdue(last_words, survivor_seconds);
+    if (!given_up) continue;
+    output.say("the ranks have ended and mpirun has not: a host may be cut off. mpirun is ended");
+    for (const pid_t pid : process_tree(child.pid)) ::kill(pid, SIGKILL);
   }
-  return exit_code_of(status);
+  return given_up.value_or(exit_code_of(status));
 }
 
 bool can_go_on(int code) {
@@ -250,7 +272,7 @@ class Supervisor {
     output_.say(record_.command);
     Child child;
     start(command, s_.job.working_folder, stops_.earlier_mask(), child);
-    const int code = watch(child, stops_, output_);
+    const int code = watch(child, stops_, output_, s_.cluster.mpirun.survivor_seconds);
     const int meaning = run_exit_code(code, stops_.count() > 0, needs_mpirun(s_.cluster));
     if (meaning != code) {
       output_.say("exit code " + std::to_string(code) + " of " + command.words.front() +

@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
@@ -17,10 +17,6 @@ namespace fs = std::filesystem;
 using core::Json;
 using formats::EventContent;
 using formats::ScalarValue;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 void add_scalars(const std::string& tag, const Json& value, std::vector<ScalarValue>& scalars) {
   if (value.is_number()) scalars.push_back({tag, value.get<double>()});
@@ -78,7 +74,7 @@ std::vector<fs::path> event_files(const fs::path& folder, const std::string& end
 
 // TensorBoard goes from file to file by name, so the new one has to sort behind the old ones.
 std::string new_file_name(const std::vector<fs::path>& old_files, const std::string& ending) {
-  auto seconds = static_cast<long long>(now());
+  auto seconds = static_cast<long long>(core::seconds_since_1970());
   for (const fs::path& old : old_files) {
     const std::string digits = old.filename().string().substr(kNameStart.size(), 10);
     seconds = std::max(seconds, std::strtoll(digits.c_str(), nullptr, 10) + 1);
@@ -128,7 +124,7 @@ TensorBoardLog::TensorBoardLog(const fs::path& output_dir, const fs::path& loggi
   const std::vector<fs::path> old_files = event_files(logging_dir, ending);
   const std::vector<EventContent> history = new_contents();
   std::map<EventContent, double> old_times;
-  double start = now();
+  double start = core::seconds_since_1970();
   for (const fs::path& old : old_files) {
     for (const auto& event : formats::read_event_file(old)) {
       old_times[event.content] = event.wall_time;
@@ -141,18 +137,20 @@ TensorBoardLog::TensorBoardLog(const fs::path& output_dir, const fs::path& loggi
   file_->append({start, formats::hparams_start_content(hyper_parameters(recipe), start)});
   for (const EventContent& content : history) {
     const auto old = old_times.find(content);
-    file_->append({old == old_times.end() ? now() : old->second, content});
+    file_->append({old == old_times.end() ? core::seconds_since_1970() : old->second, content});
   }
   for (const fs::path& old : old_files) retire(old);
 }
 
 void TensorBoardLog::follow() {
-  for (const EventContent& content : new_contents()) file_->append({now(), content});
+  for (const EventContent& content : new_contents())
+    file_->append({core::seconds_since_1970(), content});
 }
 
 void TensorBoardLog::finish(formats::SessionStatus status) {
   follow();
-  file_->append({now(), formats::hparams_end_content(status, now())});
+  file_->append({core::seconds_since_1970(),
+                 formats::hparams_end_content(status, core::seconds_since_1970())});
 }
 
 // Of both files, by step: TensorBoard takes a step that goes back for a restart.

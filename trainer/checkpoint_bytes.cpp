@@ -1,5 +1,6 @@
 #include "trainer/checkpoint_bytes.h"
 
+#include <c10/util/accumulate.h>
 #include <sys/statvfs.h>
 
 #include <cerrno>
@@ -17,12 +18,6 @@ namespace fs = std::filesystem;
 
 std::string bytes_text(int64_t bytes) { return core::format_bytes(static_cast<double>(bytes)); }
 
-int64_t num_elements(const std::vector<int64_t>& shape) {
-  int64_t elements = 1;
-  for (const int64_t size : shape) elements *= size;
-  return elements;
-}
-
 }  // namespace
 
 SavedBytes saved_bytes(const models::Model& model, const std::string& save_dtype) {
@@ -33,7 +28,7 @@ SavedBytes saved_bytes(const models::Model& model, const std::string& save_dtype
     for (const models::Parameter& parameter : stage.parameters) {
       if (!parameter.grad.defined()) continue;
       const int64_t of_each = without_master.contains(parameter.name) ? 2 : 3;
-      saved.state += of_each * kFloat * num_elements(parameter.shape);
+      saved.state += of_each * kFloat * c10::multiply_integers(parameter.shape);
     }
   }
   return saved;

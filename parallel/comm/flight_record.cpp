@@ -1,17 +1,13 @@
 #include "parallel/comm/flight_record.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/text.h"
 
 namespace hone::parallel {
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 // The rest of `to` stays zero: what is read back ends somewhere.
 template <size_t N>
@@ -58,7 +54,7 @@ int64_t FlightRecord::begin_call(std::string_view group, int64_t sequence, std::
 }
 
 int64_t FlightRecord::begin(std::string_view group, int64_t sequence, std::string_view text) {
-  FlightEntry entry{.sequence = sequence, .began = now()};
+  FlightEntry entry{.sequence = sequence, .began = core::seconds_since_1970()};
   put(group, entry.group);
   put(text, entry.text);
   const std::lock_guard lock(mutex_);
@@ -70,7 +66,7 @@ int64_t FlightRecord::begin(std::string_view group, int64_t sequence, std::strin
 }
 
 void FlightRecord::end(int64_t number) {
-  const double time = now();
+  const double time = core::seconds_since_1970();
   const std::lock_guard lock(mutex_);
   FlightEntry& entry = ring_[static_cast<size_t>(number) % ring_.size()];
   if (entry.number == number) entry.ended = time;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <limits>
 
+#include "core/environment.h"
 #include "parallel/comm/timed.h"
 
 namespace hone::parallel {
@@ -16,18 +17,14 @@ constexpr int kTries = 3;
 constexpr int64_t kFirstBytes = int64_t{64} << 10;
 constexpr double kMostSeconds = 0.1;  // of the large try, by the rate of the first
 
-double wall_clock() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 double ask_clock(Communicator& comm, int rank) {
   double offset = 0, shortest = std::numeric_limits<double>::max();
   for (int i = 0; i < kRoundTrips; ++i) {
     double theirs = 0;
-    const double begin = wall_clock();
+    const double begin = core::seconds_since_1970();
     comm.send(&begin, 1, DType::kFloat64, rank);
     comm.recv(&theirs, 1, DType::kFloat64, rank);
-    const double end = wall_clock();
+    const double end = core::seconds_since_1970();
     if (end - begin >= shortest) continue;
     shortest = end - begin;
     offset = theirs - (begin + end) / 2;
@@ -57,7 +54,7 @@ std::vector<double> clock_offsets(Communicator& comm) {
   for (int i = 0; i < kRoundTrips; ++i) {
     double theirs = 0;
     comm.recv(&theirs, 1, DType::kFloat64, 0);
-    const double mine = wall_clock();
+    const double mine = core::seconds_since_1970();
     comm.send(&mine, 1, DType::kFloat64, 0);
   }
   return {};

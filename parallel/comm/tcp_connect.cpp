@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "parallel/comm/socket.h"
 #include "parallel/comm/tcp.h"
 
 namespace hone::parallel {
@@ -27,21 +28,6 @@ using core::fail;
 using Clock = std::chrono::steady_clock;
 
 constexpr uint32_t kMagic = 0x68746331;  // "htc1": another version of this is another number
-
-struct Socket {
-  int fd = -1;
-  Socket() = default;
-  explicit Socket(int descriptor) : fd(descriptor) {}
-  Socket(Socket&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
-  Socket& operator=(Socket&& other) noexcept {
-    std::swap(fd, other.fd);
-    return *this;
-  }
-  ~Socket() {
-    if (fd >= 0) ::close(fd);
-  }
-  int release() { return std::exchange(fd, -1); }
-};
 
 struct Hello {
   uint32_t magic = kMagic;
@@ -121,10 +107,10 @@ class Meeting {
   void listen(int port) {
     listener_ = Socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int yes = 1;
-    ::setsockopt(listener_.fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     const sockaddr_in here = internet(htonl(INADDR_ANY), port);
-    if (::bind(listener_.fd, reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0 ||
-        ::listen(listener_.fd, r_.size + 16) != 0) {
+    if (::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0 ||
+        ::listen(listener_.get(), r_.size + 16) != 0) {
       const bool in_use = errno == EADDRINUSE;
       fail(ErrorKind::kUnavailable,
            {.what = in_use ? "the port at which ranks are to meet is in use"
@@ -135,21 +121,21 @@ class Meeting {
     }
     sockaddr_in bound{};
     socklen_t size = sizeof bound;
-    ::getsockname(listener_.fd, reinterpret_cast<sockaddr*>(&bound), &size);
+    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&bound), &size);
     my_port_ = ntohs(bound.sin_port);
   }
 
   int count_missing() const {
     int missing = 0;
     for (int peer = 0; peer < r_.size; ++peer)
-      missing += peer != r_.rank && links_[static_cast<size_t>(peer)].fd < 0;
+      missing += peer != r_.rank && !links_[static_cast<size_t>(peer)].is_open();
     return missing;
   }
 
   std::string missing_text() const {
     std::string text;
     for (int peer = 0; peer < r_.size; ++peer) {
-      if (peer != r_.rank && links_[static_cast<size_t>(peer)].fd < 0)
+      if (peer != r_.rank && !links_[static_cast<size_t>(peer)].is_open())
         text += " " + std::to_string(peer);
     }
     return (count_missing() == 1 ? "rank" : "ranks") + text;
@@ -166,19 +152,20 @@ class Meeting {
   // Keeps the caller's link and place. A caller that is no rank of ours is hung up on; one that
   // claims to be another's rank ends the run.
   void take_call(const std::string& me) {
-    pollfd wait{listener_.fd, POLLIN, 0};
+    pollfd wait{listener_.get(), POLLIN, 0};
     if (::poll(&wait, 1, milliseconds_to(end_)) <= 0) fail_missing();
     sockaddr_in from{};
     socklen_t size = sizeof from;
-    Socket caller(::accept4(listener_.fd, reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+    Socket caller(
+        ::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
     constexpr auto kPatience = std::chrono::seconds(5);
     Hello hello;
-    if (caller.fd < 0 ||
-        !read_all(caller.fd, &hello, sizeof hello, std::min(end_, Clock::now() + kPatience)) ||
+    if (!caller.is_open() ||
+        !read_all(caller.get(), &hello, sizeof hello, std::min(end_, Clock::now() + kPatience)) ||
         hello.magic != kMagic)
       return;
     if (hello.size != r_.size || hello.rank < 0 || hello.rank >= r_.size || hello.rank == r_.rank ||
-        links_[static_cast<size_t>(hello.rank)].fd >= 0) {
+        links_[static_cast<size_t>(hello.rank)].is_open()) {
       fail(ErrorKind::kBadRecipe,
            {.what = "ranks do not agree on who they are",
             .where = "RANK, WORLD_SIZE",
@@ -191,14 +178,14 @@ class Meeting {
 
   void keep(int peer, Socket link) {
     const int yes = 1;
-    ::setsockopt(link.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    ::setsockopt(link.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     links_[static_cast<size_t>(peer)] = std::move(link);
   }
 
   void gather() {
     while (count_missing() > 0) take_call("rank 0");
     for (int peer = 1; peer < r_.size; ++peer) {
-      if (!write_all(links_[static_cast<size_t>(peer)].fd, places_.data(),
+      if (!write_all(links_[static_cast<size_t>(peer)].get(), places_.data(),
                      places_.size() * sizeof(Place)))
         fail_gone(peer);
     }
@@ -230,8 +217,9 @@ class Meeting {
     Socket link(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const sockaddr_in to = internet(address, port);
     const Hello hello{.rank = r_.rank, .size = r_.size, .port = my_port_};
-    if (::connect(link.fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return Socket();
-    if (!write_all(link.fd, &hello, sizeof hello)) return Socket();
+    if (::connect(link.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0)
+      return Socket();
+    if (!write_all(link.get(), &hello, sizeof hello)) return Socket();
     return link;
   }
 
@@ -239,7 +227,7 @@ class Meeting {
   void call_first() {
     const uint32_t address = resolve();
     Socket link = dial(address, r_.port);
-    while (link.fd < 0) {
+    while (!link.is_open()) {
       const int error = errno;
       if (Clock::now() >= end_) {
         fail(ErrorKind::kPeerLost,
@@ -250,14 +238,14 @@ class Meeting {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
       link = dial(address, r_.port);
     }
-    if (!read_all(link.fd, places_.data(), places_.size() * sizeof(Place), end_)) fail_gone(0);
+    if (!read_all(link.get(), places_.data(), places_.size() * sizeof(Place), end_)) fail_gone(0);
     keep(0, std::move(link));
   }
 
   void call(int peer) {
     const Place& place = places_[static_cast<size_t>(peer)];
     Socket link = dial(place.address, place.port);
-    if (link.fd < 0) fail_gone(peer);
+    if (!link.is_open()) fail_gone(peer);
     keep(peer, std::move(link));
   }
 

@@ -142,16 +142,6 @@ Socket make_socket(int family) {
 
 }  // namespace
 
-Socket& Socket::operator=(Socket&& other) noexcept {
-  close();
-  descriptor_ = std::exchange(other.descriptor_, -1);
-  return *this;
-}
-
-void Socket::close() {
-  if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
-}
-
 std::string Endpoint::text() const {
   return host + " (" + address + " port " + std::to_string(port) + ")";
 }

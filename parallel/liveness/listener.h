@@ -2,27 +2,10 @@
 #pragma once
 
 #include <string>
-#include <utility>
+
+#include "parallel/comm/socket.h"
 
 namespace hone::parallel {
-
-// Owns a descriptor.
-class Socket {
- public:
-  Socket() = default;
-  explicit Socket(int descriptor) : descriptor_(descriptor) {}
-  Socket(Socket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  Socket& operator=(Socket&& other) noexcept;
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  ~Socket() { close(); }
-  void close();
-  int get() const { return descriptor_; }
-  bool is_open() const { return descriptor_ >= 0; }
-
- private:
-  int descriptor_ = -1;
-};
 
 struct Endpoint {
   std::string host;     // its name, for messages

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 
 #include "core/environment.h"
@@ -16,10 +15,6 @@ namespace {
 using core::Json;
 using parallel::Loss;
 using parallel::LossKind;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 Json loss_json(const Loss& loss) {
   Json json{{"rank", loss.rank},
@@ -55,8 +50,9 @@ std::filesystem::path flight_path(const std::filesystem::path& output_dir, int r
 
 void write_flight_file(const std::filesystem::path& output_dir, const FlightFile& file,
                        const parallel::FlightRecord& record) {
-  Json json{{"rank", file.rank},     {"host", core::host_name()}, {"process", ::getpid()},
-            {"written", now()},      {"reason", file.reason},     {"step", record.status().step},
+  Json json{{"rank", file.rank},     {"host", core::host_name()},
+            {"process", ::getpid()}, {"written", core::seconds_since_1970()},
+            {"reason", file.reason}, {"step", record.status().step},
             {"lost", Json::array()}, {"actions", Json::array()}};
   for (const Loss& loss : file.losses) json["lost"].push_back(loss_json(loss));
   for (const parallel::FlightEntry& entry : record.entries())

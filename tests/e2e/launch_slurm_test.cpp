@@ -1,4 +1,6 @@
 // `hone launch` under a SLURM that runs on this machine (tests/support/slurm.sh).
+#include <unistd.h>
+
 #include <chrono>
 
 #include "tests/e2e/launch.h"
@@ -122,6 +124,31 @@ TEST_F(LaunchSlurm, RestartsOfALostRankAreCountedAndEndWithItsCode) {
   EXPECT_EQ(times(launch_log(work_), "exit code 76: no restart is left of 1"), 1u)
       << launch_log(work_);
   EXPECT_NE(hone_launch({"--status", "out"}).out.find("exit code 76"), std::string::npos);
+}
+
+TEST_F(LaunchSlurm, AStepThatCanNotStartIsNotTakenForAFinishedRun) {
+  work_.write_recipe(recipe(20));
+  write_cluster("restart: {max: 0}\n");
+  // What PMIx of a killed step leaves behind.
+  const auto leave_behind = [&](const std::string& step) {
+    for (int job = 1; job < 10; ++job) {
+      fs::create_directories(
+          slurm_ / "tmp" /
+          ("spmix_appdir_" + std::to_string(::getuid()) + "_" + std::to_string(job) + "." + step));
+    }
+  };
+  leave_behind("0");
+  submit();
+  ASSERT_TRUE(wait_for("COMPLETED")) << state() << launch_log(work_);
+  EXPECT_EQ(times(launch_log(work_), "srun started no rank"), 1u) << launch_log(work_);
+  EXPECT_NE(weights_file(work_), "");
+
+  leave_behind("1");
+  leave_behind("2");
+  submit({"--overwrite"});
+  ASSERT_TRUE(wait_for("FAILED")) << state() << launch_log(work_);
+  EXPECT_EQ(times(launch_log(work_), "srun started no rank"), 1u + 3u) << launch_log(work_);
+  EXPECT_EQ(times(launch_log(work_), "exit code 76: no restart is left"), 1u) << launch_log(work_);
 }
 
 TEST_F(LaunchSlurm, APreemptedRunGoesOnLaterAndIsNotCountedAsARestart) {

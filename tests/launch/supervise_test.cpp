@@ -65,6 +65,17 @@ TEST(Supervise, OutputOfBothKindsIsAppendedToTheLog) {
   }
 }
 
+TEST(Supervise, AnMpirunThatDoesNotEndAfterItsRanksIsEndedWithTheirCode) {
+  Supervised s("echo 'FATAL 74 rank=0 host=a' >&2; setsid sleep 100 & echo $! > below; wait\n",
+               "survivor_seconds: 1\n");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(s.run(), 74);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_NE(s.log().find("a host may be cut off"), std::string::npos) << s.log();
+  const pid_t below = std::stoi(test::slurp(s.folder() / "below"));
+  EXPECT_FALSE(process_lives(below, process_start(below))) << "what mpirun started lives on";
+}
+
 TEST(Supervise, GoesOnAfter75And76AsOftenAsItMay) {
   Supervised s("[ $n = 1 ] && exit 75; [ $n = 2 ] && exit 76; exit 0\n", "restart: {max: 2}\n");
   EXPECT_EQ(s.run(), 0);

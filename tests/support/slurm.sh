@@ -8,8 +8,8 @@ set -euo pipefail
 
 start() {
   local folder=$1 host ports node
-  mkdir -p "$folder"/{state,spool,munge,log}
-  chmod 755 "$folder" "$folder"/{state,spool,munge,log}
+  mkdir -p "$folder"/{state,spool,tmp,munge,log}
+  chmod 755 "$folder" "$folder"/{state,spool,tmp,munge,log}
   host=$(hostname -s)
   node=$(slurmd -C | head -n 1 | sed 's/ RealMemory=[0-9]*//')  # this machine's cores
   # Ports that are free now.
@@ -31,6 +31,7 @@ CredType=cred/munge
 AuthInfo=socket=$folder/munge/socket,cred_expire=5
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool
+TmpFS=$folder/tmp
 SlurmctldPidFile=$folder/slurmctld.pid
 SlurmdPidFile=$folder/slurmd.pid
 SlurmctldLogFile=$folder/log/slurmctld.log
