@@ -127,8 +127,8 @@ trap 'forward TERM' TERM
 say "start $((restarts + 1)) of job $SLURM_JOB_ID on ${SLURM_JOB_NODELIST:-?} at $(date -Is)"
 mkdir -p "$output_dir/launch"
 started=$output_dir/launch/started
-# srun ends with 0 when it could not start a single rank (PMIx of a step that was killed leaves a folder that is in the way of the
-# next start of the same job). A run that has ended has written run.json; a step of another number finds its way free.
+# srun ends with 0 when it could not start a single rank (PMIx finds a folder in /tmp with the name of this job and step). A run
+# that has ended has written run.json; a step of another number finds its way free.
 has_run() {
   [ "$code" -eq 0 ] || return 0
   cat "$output_dir/run.json" > /dev/null 2>&1  # opened: NFS asks the server then, not its own memory

@@ -23,12 +23,13 @@ struct NumberKey {
 };
 
 constexpr double kMost = 1e20;
-constexpr std::array<NumberKey, 10> kNumbers{
+constexpr std::array<NumberKey, 11> kNumbers{
     {{"memory_bytes", &Hardware::memory_bytes, 1, kMost},
      {"reserved_bytes", &Hardware::reserved_bytes, 0, kMost},
      {"bfloat16_flops", &Hardware::bfloat16_flops, 1, kMost},
      {"float32_flops", &Hardware::float32_flops, 1, kMost},
      {"matmul_share", &Hardware::matmul_share, 1e-3, 1},
+     {"attention_share", &Hardware::attention_share, 1e-3, 1},
      {"efficiency", &Hardware::efficiency, 1e-3, 1},
      {"memory_bandwidth", &Hardware::memory_bandwidth, 1, kMost},
      {"link_bandwidth", &Hardware::link_bandwidth, 1, kMost},

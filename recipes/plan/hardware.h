@@ -15,7 +15,8 @@ struct Hardware {
   double reserved_bytes = 0;  // of these, what driver, libraries and program take
   double bfloat16_flops = 0, float32_flops = 0;  // dense products, a second, as the vendor says
   double matmul_share = 1;                       // of these, what a large product alone reaches
-  double efficiency = 1;                         // of that, what the products of a whole step reach
+  double attention_share = 1;                    // what an attention kernel alone reaches
+  double efficiency = 1;                         // of both, what those of a whole step reach
   double memory_bandwidth = 0;                   // bytes a second
   double link_bandwidth = 0;     // to ranks of the same node, bytes a second each way
   double network_bandwidth = 0;  // to those of other nodes, for one rank
@@ -25,6 +26,9 @@ struct Hardware {
   // That a step reaches, a second.
   double step_flops(bool is_bfloat16) const {
     return (is_bfloat16 ? bfloat16_flops : float32_flops) * matmul_share * efficiency;
+  }
+  double attention_flops(bool is_bfloat16) const {
+    return step_flops(is_bfloat16) * attention_share / matmul_share;
   }
 };
 

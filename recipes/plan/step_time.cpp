@@ -13,8 +13,11 @@ using parallel::Action;
 using parallel::ActionKind;
 
 constexpr double kFloat = 4;
-constexpr double kForward = 2;    // a multiply and an add, for each weight and token
-constexpr double kRowChunks = 4;  // of products over the tensor axis, on GPUs
+constexpr double kForward = 2;          // a multiply and an add, for each weight and token
+constexpr double kRowChunks = 4;        // of products over the tensor axis, on GPUs
+constexpr int64_t kMostHeadChunks = 4;  // of attention over the context axis, on GPUs
+// Attention's operations backward as they are counted, and with the scores that it computes again.
+constexpr double kCountedBackward = 2, kComputedBackward = 2.5;
 // AdamW reads gradient, master and moments, writes master, moments and what is computed with.
 constexpr double kUpdateBytes = 30;
 // How often the activations that a stage keeps go to memory or come from there besides: written and
@@ -75,7 +78,21 @@ class Clock {
 
  private:
   bool overlaps() const { return input_.hardware.is_gpu; }
-  double flops_per_second() const { return input_.hardware.step_flops(input_.is_bfloat16); }
+  double forward_seconds(const StageFlops& flops) const {
+    return products_seconds(flops.forward - flops.scores) + scores_seconds(flops.scores);
+  }
+  // Attention computes its scores once more, which is not counted among the operations.
+  double backward_seconds(const StageFlops& flops) const {
+    if (flops.backward == 0) return 0;
+    return products_seconds(flops.backward - kCountedBackward * flops.scores) +
+           scores_seconds(kComputedBackward * flops.scores);
+  }
+  double products_seconds(double flops) const {
+    return flops / input_.hardware.step_flops(input_.is_bfloat16);
+  }
+  double scores_seconds(double flops) const {
+    return flops / input_.hardware.attention_flops(input_.is_bfloat16);
+  }
   // `stride`: ranks between neighbours of the axis.
   void set_ranks(AxisTraffic& axis, int64_t size, int64_t stride) const {
     const Hardware& hardware = input_.hardware;
@@ -114,9 +131,9 @@ class Clock {
     const auto last = flops_.size() - 1;
     for (size_t stage = 0; stage < flops_.size(); ++stage) {
       const bool is_block = stage > 0 && stage < last;
-      const double both = (flops_[stage].forward + flops_[stage].backward) / flops_per_second() +
+      const double both = forward_seconds(flops_[stage]) + backward_seconds(flops_[stage]) +
                           memory_seconds(stage, is_block);
-      costs.push_back(both + tensor_seconds(is_block, both) + context_seconds(is_block));
+      costs.push_back(both + tensor_seconds(is_block, both) + context_seconds(stage, is_block));
     }
     return costs;
   }
@@ -148,8 +165,9 @@ class Clock {
     return add(axis, sent, seconds, seconds - hidden);
   }
 
-  // Tokens for heads and back, forward and backward.
-  double context_seconds(bool is_block) {
+  // Tokens for heads and back, forward and backward. Chunks of heads hide all but the first behind
+  // attention as long (models/overlapped_attention.h).
+  double context_seconds(size_t stage, bool is_block) {
     AxisTraffic& axis = traffic_[kContext];
     if (axis.size == 1 || !is_block) return 0;
     const models::ModelSpec& spec = input_.spec;
@@ -159,7 +177,11 @@ class Clock {
     constexpr double kBoth = 2, kMessages = 4;
     const double sent = kBoth * ring_bytes(kContext, tokens() * width * of(input_.element_bytes()));
     const double seconds = seconds_of(kContext, sent, kMessages * of(axis.size - 1));
-    return add(axis, sent, seconds, seconds);
+    const int64_t kv_heads = spec.num_kv_heads / (input_.layout.tp * axis.size);
+    const double chunks = of(std::clamp<int64_t>(kv_heads, 1, kMostHeadChunks));
+    const double attention = scores_seconds((1 + kComputedBackward) * flops_[stage].scores);
+    const double hidden = overlaps() ? std::min(attention, seconds) * (1 - 1 / chunks) : 0;
+    return add(axis, sent, seconds, seconds - hidden);
   }
 
   // For every micro-batch of the stages of one place.
@@ -191,7 +213,7 @@ class Clock {
     double seconds = 0;
     for (size_t stage = 0; stage < flops_.size(); ++stage) {
       seconds += num_recomputed_[stage] *
-                 (flops_[stage].forward / flops_per_second() + memory_seconds(stage, true) / 3);
+                 (forward_seconds(flops_[stage]) + memory_seconds(stage, true) / 3);
     }
     return seconds;
   }
@@ -322,8 +344,9 @@ std::vector<StageFlops> stage_flops(const PlanInput& input, const ShardTable& ta
     const double scores = kForward * kProducts * pairs *
                           of(input.spec.num_heads * input.spec.head_dim) /
                           of(input.layout.tp * input.layout.cp);
+    flops[stage].scores = scores;
     flops[stage].forward += scores;
-    if (has_backward) flops[stage].backward += 2 * scores;
+    if (has_backward) flops[stage].backward += kCountedBackward * scores;
   }
   return flops;
 }

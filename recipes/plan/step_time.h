@@ -13,6 +13,7 @@ namespace hone::recipes {
 // counts: products only, an attention's backward twice its forward, every token trained.
 struct StageFlops {
   double forward = 0, backward = 0;
+  double scores = 0;  // of forward: attention's
 };
 std::vector<StageFlops> stage_flops(const PlanInput& input, const ShardTable& table);
 

@@ -46,6 +46,7 @@ Hardware hardware_here(at::Device device, bool is_bfloat16, double gemm_rate, in
   if (device.is_cpu()) hardware.reserved_bytes = static_cast<double>(program_bytes);
   if (gemm_rate > 0) {
     (is_bfloat16 ? hardware.bfloat16_flops : hardware.float32_flops) = gemm_rate;
+    hardware.attention_share = std::min(1.0, hardware.attention_share / hardware.matmul_share);
     hardware.matmul_share = 1;
   }
   return hardware;

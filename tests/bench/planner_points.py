@@ -44,13 +44,15 @@ def row(no, name, spec, seq, mbs, accumulation=1, hw="h100", ac="none", lora=Non
 F8 = "float8, planned as bfloat16"
 F8_SET = {}
 W500 = "GPUs limited to 500 W"
+# Power grows with the cube of the clock where voltage follows it: 700 W to 500 W.
+W500_SET = {"matmul_share": 0.66 * (5 / 7) ** (1 / 3), "attention_share": 0.35 * (5 / 7) ** (1 / 3)}
 ROWS = [
     row("1", "Llama-3.1-8B FSDP 8, 2 x 8,192, selective, eager", L8B, 8192, 2, ac="selective", tokens=5762, gib=82.4,
-        note=W500 + ", eager", dp_shard_size=8),
-    row("2", "the same, compiled", L8B, 8192, 2, ac="selective", tokens=6667, gib=77.0, note=W500, dp_shard_size=8),
+        note=W500 + ", eager", hw_set=W500_SET, dp_shard_size=8),
+    row("2", "the same, compiled", L8B, 8192, 2, ac="selective", tokens=6667, gib=77.0, note=W500, hw_set=W500_SET, dp_shard_size=8),
     row("3a", "as 1 on 128 GPUs", L8B, 8192, 2, ac="selective", tokens=5605, gib=67.0, note=W500 + ", eager",
-        dp_shard_size=128),
-    row("3b", "as 2 on 128 GPUs", L8B, 8192, 2, ac="selective", tokens=6514, gib=62.0, note=W500, dp_shard_size=128),
+        hw_set=W500_SET, dp_shard_size=128),
+    row("3b", "as 2 on 128 GPUs", L8B, 8192, 2, ac="selective", tokens=6514, gib=62.0, note=W500, hw_set=W500_SET, dp_shard_size=128),
     row("4a", "8B FSDP 8, 32 k, full recompute, float8", L8B, 32768, 1, ac="full", tokens=3890, gib=83.9, note=F8,
         hw_set=F8_SET, dp_shard_size=8),
     row("4b", "8B FSDP 4 x CP 2, 64 k", L8B, 65536, 1, ac="full", tokens=2540, gib=84.2, note=F8, hw_set=F8_SET,
@@ -148,13 +150,35 @@ def plan(binary, r, folder, efficiency=None):
     p, ranks = plan_as(binary, r, folder, r["ac"] == "full", efficiency)
     tensor = next((axis for axis in p["time"]["communication"] if axis["axis"] == "tensor"), None)
     if r["hw"] == "a100" and tensor and r["no"].rstrip("ab") in MEGATRON:
-        step = p["time"]["step_seconds"]
-        p["time"]["step_seconds"] += tensor["seconds"] - tensor["exposed_seconds"]
-        p["time"]["tokens_per_second"] *= step / p["time"]["step_seconds"]
+        slower(p, tensor["seconds"] - tensor["exposed_seconds"])
+    slower(p, whole_logits_seconds(r, p))
     if r["ac"] == "selective":
         full = plan_as(binary, r, folder, True, efficiency)[0]
+        slower(full, whole_logits_seconds(r, full))
         p["time"]["tokens_per_second"] = 2 / (1 / p["time"]["tokens_per_second"] + 1 / full["time"]["tokens_per_second"])
     return p, ranks
+
+
+def slower(p, seconds):
+    step = p["time"]["step_seconds"]
+    p["time"]["step_seconds"] += seconds
+    p["time"]["tokens_per_second"] *= step / p["time"]["step_seconds"]
+
+
+def whole_logits_seconds(r, p):
+    """Cross-entropy of PyTorch on logits in float32: the copy is written, read by log_softmax and its result written; backward
+    that is read with the gradient, which was written before, its own gradient written and read for the one in bfloat16."""
+    lay = p["layout"]
+    if lay["pp"] > 1:
+        return 0
+    passes, tokens = 8, r["accumulation"] * r["mbs"] * r["seq"] / lay["cp"]
+    return passes * 4 * tokens * r["spec"]["vocab_size"] / lay["tp"] / hardware(r)["memory_bandwidth"]
+
+
+def hardware(r):
+    source = pathlib.Path(__file__).resolve().parents[2] / f"configs/hardware/{r['hw']}.yaml"
+    pairs = (line.split("#")[0].split(":") for line in source.read_text().splitlines())
+    return {pair[0]: float(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] not in ("description", "kind")} | r["hw_set"]
 
 
 def plan_as(binary, r, folder, recompute, efficiency):
@@ -204,6 +228,9 @@ def their_bytes(r, p, ranks):
     chunks = lay["chunks_per_rank"]
     flight = min(r["accumulation"], pp) if chunks == 1 else pp * (1 + (pp - 1) / (pp * chunks))
     acts = tokens * per_layer * here * flight + tokens * (whole if r["ac"] != "none" else 0)
+    # DTensor keeps the whole rows that it gathered for the products of attention and feed-forward, and for the head.
+    gathered_rows = 2 * h * r["mbs"] * r["seq"] / cp * (tp > 1)
+    acts += gathered_rows * (2 * here * flight if r["ac"] == "none" else 2) + gathered_rows * (pp == 1)
     logits = 12 * s["vocab_size"] * r["mbs"] * r["seq"] / cp / tp if pp == 1 else 0
     gathered = at["gather_buffers"]
     if pp > 1 and lay["dp_shard"] * cp > 1:  # torchtitan keeps a pipeline's stages whole for the step

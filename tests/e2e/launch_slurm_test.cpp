@@ -129,9 +129,11 @@ TEST_F(LaunchSlurm, RestartsOfALostRankAreCountedAndEndWithItsCode) {
 TEST_F(LaunchSlurm, AStepThatCanNotStartIsNotTakenForAFinishedRun) {
   work_.write_recipe(recipe(20));
   write_cluster("restart: {max: 0}\n");
-  // What PMIx of a killed step leaves behind.
+  // Folders in the way of PMIx.
+  const std::string config = slurm({"scontrol", "show", "config"}).out;
+  const int next = std::stoi(config.substr(config.find('=', config.find("NEXT_JOB_ID")) + 1));
   const auto leave_behind = [&](const std::string& step) {
-    for (int job = 1; job < 10; ++job) {
+    for (int job = next; job < next + 10; ++job) {
       fs::create_directories(
           slurm_ / "tmp" /
           ("spmix_appdir_" + std::to_string(::getuid()) + "_" + std::to_string(job) + "." + step));

@@ -11,7 +11,8 @@ namespace {
 
 const std::string kGood =
     "description: a machine\nkind: gpu\nmemory_bytes: 1.0e+9\nreserved_bytes: 0\n"
-    "bfloat16_flops: 2.0e+12\nfloat32_flops: 1.0e+12\nmatmul_share: 0.5\nefficiency: 0.5\n"
+    "bfloat16_flops: 2.0e+12\nfloat32_flops: 1.0e+12\nmatmul_share: 0.5\nattention_share: "
+    "0.25\nefficiency: 0.5\n"
     "memory_bandwidth: 1.0e+12\nlink_bandwidth: 1.0e+11\nnetwork_bandwidth: 1.0e+10\n"
     "latency_seconds: 1.0e-5\nranks_per_node: 8\n";
 
@@ -41,6 +42,7 @@ TEST(Hardware, RatesAreSharesOfWhatTheVendorSays) {
   const Hardware hardware = parse_hardware(kGood, "x", "x.yaml");
   EXPECT_DOUBLE_EQ(hardware.step_flops(true), 0.5e12);
   EXPECT_DOUBLE_EQ(hardware.step_flops(false), 0.25e12);
+  EXPECT_DOUBLE_EQ(hardware.attention_flops(true), 0.25e12);
   EXPECT_EQ(hardware.ranks_per_node, 8);
 }
 
@@ -53,7 +55,7 @@ TEST(Hardware, AllProblemsOfAFileAreReportedWithTheirLines) {
   for (const char* part :
        {"x.yaml:2: kind: got 'tpu', expected gpu or cpu",
         "x.yaml:7: matmul_share: got '50', expected a number from 0.001 to 1",
-        "efficiency: missing", "x.yaml:8: eficiency: unknown key, did you mean 'efficiency'?"}) {
+        "efficiency: missing", "x.yaml:9: eficiency: unknown key, did you mean 'efficiency'?"}) {
     EXPECT_NE(problem.find(part), std::string::npos) << part << " is not in\n" << problem;
   }
 }

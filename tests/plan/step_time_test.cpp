@@ -16,6 +16,7 @@ TEST(StageFlopsOfAPlan, FullTrainingIsSixForEveryWeightAndTokenBesideAttention) 
   const double tokens = 64, pairs = 64.0 * 65 / 2, width = 64;
   const auto matrix = static_cast<double>(table.of(0, 1).trained_matrix);
   EXPECT_DOUBLE_EQ(flops[1].forward, 2 * matrix * tokens + 4 * pairs * width);
+  EXPECT_DOUBLE_EQ(flops[1].scores, 4 * pairs * width);
   EXPECT_DOUBLE_EQ(flops[1].backward, 4 * matrix * tokens + 8 * pairs * width);
   EXPECT_EQ(flops[0].forward, 0);
   EXPECT_DOUBLE_EQ(flops.back().forward, 2.0 * 256 * 64 * tokens);
@@ -45,6 +46,27 @@ TEST(PlanTime, RanksThatShareAModelShareItsWork) {
     ASSERT_FALSE(two.axes.empty());
     for (const AxisTraffic& axis : two.axes) EXPECT_GT(axis.bytes, 0) << axis.name;
   }
+}
+
+TEST(PlanTime, AttentionHasARateOfItsOwnAndComputesItsScoresTwice) {
+  PlanInput input = input_of(llama_8b(), {}, 1, 8192);
+  const double slow = time_of(input).compute_seconds;
+  const double rate = input.hardware.attention_flops(input.is_bfloat16);
+  input.hardware.attention_share *= 2;
+  const double pairs = 8192.0 * 8193 / 2, width = 4096, layers = 32;
+  const double scores = 4 * pairs * width * layers;
+  EXPECT_NEAR(slow - time_of(input).compute_seconds, 3.5 * scores / rate / 2, 1e-9 * slow);
+}
+
+TEST(PlanTime, TheExchangeOfContextIsHiddenBehindAttentionAsFarAsHeadsCanBeCut) {
+  const auto share = [](int64_t cp) {
+    const AxisTraffic axis = time_of(input_of(llama_8b(), {.cp = cp}, 1, 32768)).axes.front();
+    EXPECT_STREQ(axis.name, "context");
+    return axis.exposed / axis.seconds;
+  };
+  EXPECT_NEAR(share(2), 1.0 / 4, 1e-9);  // 4 of 8 KV heads
+  EXPECT_NEAR(share(4), 1.0 / 2, 1e-9);
+  EXPECT_NEAR(share(8), 1, 1e-9);
 }
 
 TEST(PlanTime, AnAxisBetweenNodesHasTheAdaptersOfItsRanksInANode) {

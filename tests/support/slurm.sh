@@ -21,6 +21,8 @@ for s in held: print(s.getsockname()[1])')
   chmod 600 "$folder/munge/key"
   cat > "$folder/slurm.conf" <<EOF
 ClusterName=honetest
+# Jobs of two such SLURMs share /tmp and /dev/shm, where PMIx and Open MPI name things by the number of the job.
+FirstJobId=$((ports[0] * 100))
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=${ports[0]}
 SlurmdPort=${ports[1]}

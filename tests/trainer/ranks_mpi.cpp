@@ -2,6 +2,7 @@
 // bounded in time: a hang is a failure.
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -48,17 +49,26 @@ void expect_like_one_rank(int64_t ranks, const std::vector<RanksCase>& cases) {
   }
 }
 
-std::vector<RanksCase> cases_of(int64_t ranks) {
+std::vector<RanksCase> cases_of(int64_t ranks, std::optional<bool> split = std::nullopt) {
   std::vector<RanksCase> cases;
   for (const RanksCase& wanted : all_ranks_cases()) {
-    if (wanted.layout.num_ranks() == ranks) cases.push_back(wanted);
+    const parallel::Layout& layout = wanted.layout;
+    const bool is_split = layout.tp * layout.cp * layout.pp > 1;
+    if (layout.num_ranks() == ranks && is_split == split.value_or(is_split))
+      cases.push_back(wanted);
   }
   return cases;
 }
 
 TEST(RanksMpi, TwoProcessesGiveTheStepsOfOne) { expect_like_one_rank(2, cases_of(2)); }
 
-TEST(RanksMpi, FourProcessesGiveTheStepsOfOne) { expect_like_one_rank(4, cases_of(4)); }
+TEST(RanksMpi, FourProcessesOfWholeLayersGiveTheStepsOfOne) {
+  expect_like_one_rank(4, cases_of(4, false));
+}
+
+TEST(RanksMpi, FourProcessesOfSplitLayersGiveTheStepsOfOne) {
+  expect_like_one_rank(4, cases_of(4, true));
+}
 
 // What the bound on ranks is measured by: the same step on one rank with another float32 attention
 // (and other small kernels), whose sums are formed in another order.
