@@ -126,16 +126,11 @@ trap 'forward TERM' TERM
 
 say "start $((restarts + 1)) of job $SLURM_JOB_ID on ${SLURM_JOB_NODELIST:-?} at $(date -Is)"
 mkdir -p "$output_dir/launch"
-started=$output_dir/launch/started
-# srun ends with 0 when it could not start a single rank (PMIx finds a folder in /tmp with the name of this job and step). A run
-# that has ended has written run.json; a step of another number finds its way free.
-has_run() {
-  [ "$code" -eq 0 ] || return 0
-  cat "$output_dir/run.json" > /dev/null 2>&1  # opened: NFS asks the server then, not its own memory
-  [ -n "$(find "$output_dir/run.json" -newer "$started" 2>/dev/null)" ]
-}
+# srun ends with 0 when it could not start a single rank (PMIx finds a folder in /tmp with the name of this job and step). Ranks
+# that have run have written run.json; a step of another number finds its way free.
+run_file() { cksum < "$output_dir/run.json" 2>/dev/null; }
 for attempt in 1 2 3; do
-  touch "$started"
+  before=$(run_file)
 )sh";
 
 constexpr const char* kEnd = R"sh( "${arguments[@]}" &
@@ -149,10 +144,10 @@ constexpr const char* kEnd = R"sh( "${arguments[@]}" &
     [ "$status" -eq 127 ] || code=$status
   done
   step=
-  ! has_run || break
+  if [ "$code" -ne 0 ] || [ "$(run_file)" != "$before" ]; then break; fi
   code=76
   say "srun started no rank (attempt $attempt of 3)"
-  [ -z "$stop" ] || break
+  if [ -n "$stop" ] || is_cancelled; then break; fi
 done
 say "the ranks ended with exit code $code"
 [ "$code" -le 128 ] || code=76  # ended by a signal, which they did not catch

@@ -149,7 +149,9 @@ std::optional<int> overdue(const std::array<LastWords, 2>& last_words, int64_t s
 
 // Until the child has ended and its output is read; who it leaves behind with its output open is
 // not waited for.
-int watch(Child& child, StopRequests& stops, Output& output, int64_t survivor_seconds) {
+// `survivor_seconds`: nothing where it is no mpirun that is watched.
+int watch(Child& child, StopRequests& stops, Output& output,
+          std::optional<int64_t> survivor_seconds) {
   int status = 0;
   std::array<LastWords, 2> last_words;
   std::optional<int> given_up;
@@ -165,8 +167,8 @@ int watch(Child& child, StopRequests& stops, Output& output, int64_t survivor_se
     }
     pass_on(waits, child, output, last_words);
     if (!has_ended) has_ended = ::waitpid(child.pid, &status, WNOHANG) == child.pid;
-    if (has_ended || given_up) continue;
-    given_up = overdue(last_words, survivor_seconds);
+    if (has_ended || given_up || !survivor_seconds) continue;
+    given_up = overdue(last_words, *survivor_seconds);
     if (!given_up) continue;
     output.say("the ranks have ended and mpirun has not: a host may be cut off. mpirun is ended");
     for (const pid_t pid : process_tree(child.pid)) ::kill(pid, SIGKILL);
@@ -272,8 +274,11 @@ class Supervisor {
     output_.say(record_.command);
     Child child;
     start(command, s_.job.working_folder, stops_.earlier_mask(), child);
-    const int code = watch(child, stops_, output_, s_.cluster.mpirun.survivor_seconds);
-    const int meaning = run_exit_code(code, stops_.count() > 0, needs_mpirun(s_.cluster));
+    const bool is_mpirun = needs_mpirun(s_.cluster);
+    const int code =
+        watch(child, stops_, output_,
+              is_mpirun ? std::optional(s_.cluster.mpirun.survivor_seconds) : std::nullopt);
+    const int meaning = run_exit_code(code, stops_.count() > 0, is_mpirun);
     if (meaning != code) {
       output_.say("exit code " + std::to_string(code) + " of " + command.words.front() +
                   (meaning == static_cast<int>(ErrorKind::kPeerLost)

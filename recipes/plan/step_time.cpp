@@ -87,6 +87,11 @@ class Clock {
     return products_seconds(flops.backward - kCountedBackward * flops.scores) +
            scores_seconds(kComputedBackward * flops.scores);
   }
+  // Forward and backward, without attention's.
+  double row_products_seconds(const StageFlops& flops) const {
+    const double scores = (flops.backward > 0 ? 1 + kCountedBackward : 1) * flops.scores;
+    return products_seconds(flops.forward + flops.backward - scores);
+  }
   double products_seconds(double flops) const {
     return flops / input_.hardware.step_flops(input_.is_bfloat16);
   }
@@ -131,9 +136,10 @@ class Clock {
     const auto last = flops_.size() - 1;
     for (size_t stage = 0; stage < flops_.size(); ++stage) {
       const bool is_block = stage > 0 && stage < last;
-      const double both = forward_seconds(flops_[stage]) + backward_seconds(flops_[stage]) +
-                          memory_seconds(stage, is_block);
-      costs.push_back(both + tensor_seconds(is_block, both) + context_seconds(stage, is_block));
+      const StageFlops& flops = flops_[stage];
+      costs.push_back(
+          forward_seconds(flops) + backward_seconds(flops) + memory_seconds(stage, is_block) +
+          tensor_seconds(is_block, row_products_seconds(flops)) + context_seconds(flops, is_block));
     }
     return costs;
   }
@@ -152,7 +158,7 @@ class Clock {
 
   // Rows to the products and back: gathered before two and reduced after two, forward and
   // backward. Chunks hide all but the first behind products as long.
-  double tensor_seconds(bool is_block, double compute) {
+  double tensor_seconds(bool is_block, double products) {
     AxisTraffic& axis = traffic_[kTensor];
     if (axis.size == 1) return 0;
     constexpr double kTransfers = 8, kOfEnds = 2;
@@ -161,25 +167,29 @@ class Clock {
     const double sent = count * ring_bytes(kTensor, whole);
     const double seconds = seconds_of(kTensor, sent, count * of(axis.size - 1));
     const double hidden =
-        overlaps() && is_block ? std::min(compute, seconds) * (1 - 1 / kRowChunks) : 0;
+        overlaps() && is_block ? std::min(products, seconds) * (1 - 1 / kRowChunks) : 0;
     return add(axis, sent, seconds, seconds - hidden);
   }
 
   // Tokens for heads and back, forward and backward. Chunks of heads hide all but the first behind
   // attention as long (models/overlapped_attention.h).
-  double context_seconds(size_t stage, bool is_block) {
+  double context_seconds(const StageFlops& flops, bool is_block) {
     AxisTraffic& axis = traffic_[kContext];
     if (axis.size == 1 || !is_block) return 0;
     const models::ModelSpec& spec = input_.spec;
     const double heads =
         2.0 * of(spec.num_heads) + 2.0 * of(std::max(spec.num_kv_heads, axis.size));
     const double width = heads * of(spec.head_dim) / of(input_.layout.tp);
-    constexpr double kBoth = 2, kMessages = 4;
-    const double sent = kBoth * ring_bytes(kContext, tokens() * width * of(input_.element_bytes()));
-    const double seconds = seconds_of(kContext, sent, kMessages * of(axis.size - 1));
+    const bool has_backward = flops.backward > 0;
+    const double directions = has_backward ? 2 : 1;
+    constexpr double kMessages = 2;  // there and back
+    const double sent =
+        directions * ring_bytes(kContext, tokens() * width * of(input_.element_bytes()));
+    const double seconds = seconds_of(kContext, sent, directions * kMessages * of(axis.size - 1));
     const int64_t kv_heads = spec.num_kv_heads / (input_.layout.tp * axis.size);
     const double chunks = of(std::clamp<int64_t>(kv_heads, 1, kMostHeadChunks));
-    const double attention = scores_seconds((1 + kComputedBackward) * flops_[stage].scores);
+    const double attention =
+        scores_seconds((has_backward ? 1 + kComputedBackward : 1) * flops.scores);
     const double hidden = overlaps() ? std::min(attention, seconds) * (1 - 1 / chunks) : 0;
     return add(axis, sent, seconds, seconds - hidden);
   }

@@ -4,13 +4,21 @@
   tests/bench/planner_points.py --bin build/bin            prints the table
   tests/bench/planner_points.py --bin build/bin --fit      the efficiency that fits rows 17 and 25
 
-Throughput is the plan's own, but for rows of Megatron-LM of 2022, which did not hide its transfers over the tensor axis. Memory is what these projects hold, not what hone would: states, gathered parameters and
+Throughput is the plan's own, but for three things that these stacks do otherwise: Megatron-LM of 2022 did not hide its transfers
+over the tensor axis, PyTorch's cross-entropy passes over whole logits (counted where there is no pipeline), and the GPUs of rows 1
+to 3 were limited in power. Memory is what these projects hold, not what hone would: states, gathered parameters and
 micro-batches in flight are the plan's, activations are those of PyTorch's autograd for what the row says was recomputed
 (Korthikanti et al., arXiv:2205.05198, without dropout and with flash attention), and logits are whole.
 """
 import argparse, json, math, pathlib, subprocess, tempfile
 
 GIB, GB = 2**30, 1e9
+HARDWARE = pathlib.Path(__file__).resolve().parents[2] / "configs/hardware"
+
+
+def numbers(name):
+    pairs = (line.split("#")[0].split(":") for line in (HARDWARE / f"{name}.yaml").read_text().splitlines())
+    return {pair[0]: float(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] not in ("description", "kind")}
 
 
 def model(hidden, layers, heads, kv, inter, vocab, tied=False):
@@ -45,7 +53,7 @@ F8 = "float8, planned as bfloat16"
 F8_SET = {}
 W500 = "GPUs limited to 500 W"
 # Power grows with the cube of the clock where voltage follows it: 700 W to 500 W.
-W500_SET = {"matmul_share": 0.66 * (5 / 7) ** (1 / 3), "attention_share": 0.35 * (5 / 7) ** (1 / 3)}
+W500_SET = {key: value * (5 / 7) ** (1 / 3) for key, value in numbers("h100").items() if key.endswith("_share")}
 ROWS = [
     row("1", "Llama-3.1-8B FSDP 8, 2 x 8,192, selective, eager", L8B, 8192, 2, ac="selective", tokens=5762, gib=82.4,
         note=W500 + ", eager", hw_set=W500_SET, dp_shard_size=8),
@@ -172,13 +180,7 @@ def whole_logits_seconds(r, p):
     if lay["pp"] > 1:
         return 0
     passes, tokens = 8, r["accumulation"] * r["mbs"] * r["seq"] / lay["cp"]
-    return passes * 4 * tokens * r["spec"]["vocab_size"] / lay["tp"] / hardware(r)["memory_bandwidth"]
-
-
-def hardware(r):
-    source = pathlib.Path(__file__).resolve().parents[2] / f"configs/hardware/{r['hw']}.yaml"
-    pairs = (line.split("#")[0].split(":") for line in source.read_text().splitlines())
-    return {pair[0]: float(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] not in ("description", "kind")} | r["hw_set"]
+    return passes * 4 * tokens * r["spec"]["vocab_size"] / lay["tp"] / numbers(r["hw"])["memory_bandwidth"]
 
 
 def plan_as(binary, r, folder, recompute, efficiency):
@@ -191,8 +193,7 @@ def plan_as(binary, r, folder, recompute, efficiency):
                                                      "tensor_parallel_size", "pipeline_parallel_size"))
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
     (folder / "config.json").write_text(json.dumps(r["spec"]))
-    source = pathlib.Path(__file__).resolve().parents[2] / f"configs/hardware/{r['hw']}.yaml"
-    lines = [l for l in source.read_text().splitlines() if l.split(":")[0] not in r["hw_set"]]
+    lines = [l for l in (HARDWARE / f"{r['hw']}.yaml").read_text().splitlines() if l.split(":")[0] not in r["hw_set"]]
     lines += [f"{k}: {v:e}" for k, v in r["hw_set"].items()]
     if efficiency:
         lines = [f"efficiency: {efficiency}" if l.startswith("efficiency:") else l for l in lines]

@@ -12,8 +12,10 @@ prefix=$2
 
 case "$verb" in
   start)
-    ip netns add "$prefix-switch" || exit 77
-    ip -n "$prefix-switch" link add switch type bridge || exit 77
+    command -v ip > /dev/null
+    unshare --net true || exit 77
+    ip netns add "$prefix-switch"
+    ip -n "$prefix-switch" link add switch type bridge
     ip -n "$prefix-switch" link set switch up
     for ((i = 0; i < $3; ++i)); do
       ip netns add "$prefix-$i"
@@ -32,7 +34,10 @@ case "$verb" in
     ;;
   unplug) ip -n "$prefix-switch" link set "port$3" down ;;
   stop)
-    for ((i = 0; i < $3; ++i)); do ip netns del "$prefix-$i" || true; done
+    for ((i = 0; i < $3; ++i)); do
+      ip netns pids "$prefix-$i" | xargs -r kill -KILL || true
+      ip netns del "$prefix-$i" || true
+    done
     ip netns del "$prefix-switch" || true
     ;;
   *) echo "usage: networks.sh start|run|unplug|stop PREFIX ..." >&2; exit 64 ;;
