@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -65,9 +66,11 @@ class TcpPending : public Pending {
     data_.assign(keys_.size(), std::nullopt);
     work_ = std::move(work);
   }
-  void advance() {
+  // `missed`: what those that were posted earlier looked for and was not there. It may have come
+  // since, and is theirs.
+  void advance(std::set<TcpKey>& missed) {
     try {
-      while (!done_ && round_is_here()) {
+      while (!done_ && round_is_here(missed)) {
         std::vector<TcpData> data;
         for (auto& one : data_) data.push_back(std::move(*one));
         keys_.clear();
@@ -84,10 +87,11 @@ class TcpPending : public Pending {
   bool is_done() const { return done_; }
 
  private:
-  bool round_is_here() {
+  bool round_is_here(std::set<TcpKey>& missed) {
     bool all = true;
     for (size_t i = 0; i < keys_.size(); ++i) {
-      if (!data_[i]) data_[i] = engine_->mesh.take(keys_[i]);
+      if (!data_[i] && !missed.contains(keys_[i])) data_[i] = engine_->mesh.take(keys_[i]);
+      if (!data_[i]) missed.insert(keys_[i]);
       all = all && data_[i];
       if (data_[i] && static_cast<int64_t>(data_[i]->size()) != bytes_[i]) {
         fail(ErrorKind::kInternal, {.what = "a message has another size than expected",
@@ -111,7 +115,8 @@ class TcpPending : public Pending {
 
 void Engine::advance_all() {
   if (given_up) return;
-  for (const auto& pending : active) pending->advance();
+  std::set<TcpKey> missed;
+  for (const auto& pending : active) pending->advance(missed);
   std::erase_if(active, [](const auto& pending) { return pending->is_done(); });
 }
 

@@ -198,6 +198,25 @@ void messages_arrive_by_tag_and_in_order(Communicator& comm) {
   }
 }
 
+// They come in while those that wait for them are looked at one after the other.
+void messages_of_one_tag_keep_their_order_while_many_are_waited_for(Communicator& comm) {
+  if (comm.size() == 1) return;
+  constexpr int32_t kMany = 64, kRounds = 20;
+  const int next = (comm.rank() + 1) % comm.size();
+  const int before = (comm.rank() + comm.size() - 1) % comm.size();
+  for (int32_t round = 0; round < kRounds; ++round) {
+    std::vector<int32_t> out(kMany), in(kMany, -1);
+    std::vector<Request> requests;
+    for (int32_t m = 0; m < kMany; ++m) {
+      out[static_cast<size_t>(m)] = round * kMany + m;
+      requests.push_back(comm.start_recv(&in[static_cast<size_t>(m)], 1, DType::kInt32, before));
+    }
+    for (int32_t& value : out) requests.push_back(comm.start_send(&value, 1, DType::kInt32, next));
+    for (Request& request : requests) request.wait();
+    expect(in == out, "messages of one tag keep their order");
+  }
+}
+
 // Many under way, of all kinds, each rank waiting for them in an order of its own, blocking ones in
 // between.
 void requests_overlap_and_may_be_awaited_in_any_order(Communicator& comm) {
@@ -385,6 +404,8 @@ std::vector<ConformanceCase> conformance_cases() {
       {"broadcast_and_all_to_all_move_what_they_should",
        broadcast_and_all_to_all_move_what_they_should},
       {"messages_arrive_by_tag_and_in_order", messages_arrive_by_tag_and_in_order},
+      {"messages_of_one_tag_keep_their_order_while_many_are_waited_for",
+       messages_of_one_tag_keep_their_order_while_many_are_waited_for},
       {"requests_overlap_and_may_be_awaited_in_any_order",
        requests_overlap_and_may_be_awaited_in_any_order},
       {"requests_end_without_wait", requests_end_without_wait},
