@@ -6,15 +6,13 @@ namespace hone::test {
 namespace {
 
 constexpr int kRanks = 3;
-constexpr int kNoRights = 77;
 constexpr int kPeerLost = 76;
 
 class RanksNetwork : public testing::Test {
  protected:
   void SetUp() override {
-    const int code = networks("start", {std::to_string(kRanks)}).code;
-    if (code == kNoRights) GTEST_SKIP() << "needs the right to make network namespaces";
-    ASSERT_EQ(code, 0);
+    const ProcessResult started = networks("start", {std::to_string(kRanks)});
+    ASSERT_EQ(started.code, 0) << "needs the right to make network namespaces: " << started.err;
     work_.write_recipe(for_ranks({{"global_batch_size", "3"},
                                   {"sample_prompts", ""},
                                   {"sample_max_new_tokens", ""},

@@ -53,7 +53,7 @@ std::vector<RanksCase> cases_of(int64_t ranks, std::optional<bool> split = std::
   std::vector<RanksCase> cases;
   for (const RanksCase& wanted : all_ranks_cases()) {
     const parallel::Layout& layout = wanted.layout;
-    const bool is_split = layout.tp * layout.cp * layout.pp > 1;
+    const bool is_split = layout.num_ranks() > layout.data_parallel_size();
     if (layout.num_ranks() == ranks && is_split == split.value_or(is_split))
       cases.push_back(wanted);
   }
